@@ -1,0 +1,1 @@
+"""What malicious clients do, as functions of images, labels and updates. Nothing here knows Flower or Ray."""

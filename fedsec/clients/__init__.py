@@ -1,0 +1,8 @@
+"""The clients as Flower NumPyClients: decode, local work, encode."""
+
+from fedsec.clients.app import make_client_app
+from fedsec.clients.backdoor import BackdoorClient
+from fedsec.clients.benign import BenignClient, LocalTask
+from fedsec.clients.untargeted import UntargetedClient
+
+__all__ = ["BackdoorClient", "BenignClient", "LocalTask", "UntargetedClient", "make_client_app"]

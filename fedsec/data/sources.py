@@ -1,0 +1,220 @@
+"""Where a data set comes from: a folder, the hub, or scikit-learn's own digits."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Split = Literal["train", "test"]
+SPLITS: tuple[Split, ...] = ("train", "test")
+
+
+class DataError(ValueError):
+    """A data set cannot be had or used; the message says what was looked for, where, and what would do."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownDataset:
+    """What is known of a data set before it is loaded.
+
+    Attributes:
+        hub: its id on the hub, or "" when no copy in a plain layout is known.
+        image: name of the image column.
+        label: name of the label column.
+        mean: mean of each channel over the training images, in units of the full range (0 to 1).
+        std: standard deviation likewise.
+        about: what it is, and its licence.
+    """
+
+    hub: str
+    image: str
+    label: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    about: str
+
+
+KNOWN_DATASETS: dict[str, KnownDataset] = {
+    "digits": KnownDataset(
+        "",
+        "image",
+        "label",
+        (0.3056,),
+        (0.3247,),
+        "1,797 handwritten digits that come with scikit-learn, scaled from 8 x 8 to 28 x 28 (CC BY 4.0)",
+    ),
+    "mnist": KnownDataset(
+        "ylecun/mnist",
+        "image",
+        "label",
+        (0.1307,),
+        (0.3081,),
+        "70,000 handwritten digits, 28 x 28 (LeCun et al., 1998; CC BY-SA 3.0)",
+    ),
+    "fashion_mnist": KnownDataset(
+        "zalando-datasets/fashion_mnist",
+        "image",
+        "label",
+        (0.2860,),
+        (0.3530,),
+        "70,000 pictures of clothes, 28 x 28 (Xiao et al., 2017; MIT)",
+    ),
+    "cifar10": KnownDataset(
+        "uoft-cs/cifar10",
+        "img",
+        "label",
+        (0.4914, 0.4822, 0.4465),
+        (0.2470, 0.2435, 0.2616),
+        "60,000 colour photographs of ten kinds of things, 32 x 32 (Krizhevsky, 2009; no licence stated)",
+    ),
+    "dermamnist": KnownDataset(
+        "",
+        "image",
+        "label",
+        (0.7631, 0.5381, 0.5614),
+        (0.1367, 0.1542, 0.1692),
+        "10,015 dermoscopy photographs of seven kinds, 28 x 28 (MedMNIST, Yang et al., 2023; CC BY-NC 4.0)",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A data set that was found.
+
+    Attributes:
+        name: as the configuration names it.
+        location: a folder, a hub id, or ``"scikit-learn"``.
+        identity: text that changes when the data set's files do; the cache is keyed by it.
+    """
+
+    name: str
+    location: str
+    identity: str
+
+
+def find_source(name: str) -> Source:
+    """Find the data set ``name``: in ``$FEDSEC_DATA/name``, as a folder of that path, or on the hub.
+
+    Raises:
+        DataError: there is no such folder and no such id is known.
+    """
+    if name == "digits":
+        return Source(name, "scikit-learn", "digits-28")
+    for folder in _candidate_folders(name):
+        if folder.is_dir():
+            return Source(name, str(folder), _folder_identity(folder))
+    if name in KNOWN_DATASETS and KNOWN_DATASETS[name].hub:
+        return Source(name, KNOWN_DATASETS[name].hub, KNOWN_DATASETS[name].hub)
+    if name.count("/") == 1 and not name.startswith((".", "/", "~")):
+        return Source(name, name, name)
+    raise DataError(f"data.dataset: found {name!r}; {_looked_in(name)}. {_what_would_do(name)}")
+
+
+def read_split(source: Source, split: Split) -> tuple[int, Iterator[tuple[NDArray[np.uint8], int]]]:
+    """Return how many examples a split has, and an iterator over its (image (H, W, C) uint8, label) pairs.
+
+    Raises:
+        DataError: the data set cannot be loaded, or lacks the split, an image or a label column.
+    """
+    if source.location == "scikit-learn":
+        return _read_digits(split)
+    table = _load_table(source, split)
+    image, label = _columns(source, table)
+    return len(table), ((_pixels(row[image]), int(row[label])) for row in table)
+
+
+def class_names(source: Source) -> list[str]:
+    """Return the names of the classes where the data set gives them, else an empty list."""
+    if source.location == "scikit-learn":
+        return [str(digit) for digit in range(10)]
+    table = _load_table(source, "train")
+    names = getattr(table.features[_columns(source, table)[1]], "names", None)
+    return list(names) if names else []
+
+
+def _candidate_folders(name: str) -> list[Path]:
+    folders = [Path(name).expanduser()] if os.sep in name or name.startswith((".", "~")) else []
+    if "FEDSEC_DATA" in os.environ:
+        folders.insert(0, Path(os.environ["FEDSEC_DATA"]).expanduser() / name)
+    return folders
+
+
+def _folder_identity(folder: Path) -> str:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return "\n".join(f"{path.relative_to(folder)} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in files)
+
+
+def _looked_in(name: str) -> str:
+    folders = _candidate_folders(name)
+    if not folders:
+        return "FEDSEC_DATA is not set, so no folder was looked in"
+    return "no such folder: " + ", ".join(str(folder) for folder in folders)
+
+
+def _what_would_do(name: str) -> str:
+    if name in KNOWN_DATASETS:
+        return (
+            f"Set FEDSEC_DATA to a folder that holds {name}/ as parquet files or as images in a folder per class "
+            f"(train/ and test/)"
+        )
+    return f"Give a folder, an id on the hub (owner/name), or one of {', '.join(KNOWN_DATASETS)}"
+
+
+def _load_table(source: Source, split: Split) -> Any:
+    import datasets  # here: it takes seconds to import, and most processes only read the cache
+
+    datasets.disable_progress_bars()
+    try:
+        found = datasets.load_dataset(source.location)
+    except Exception as error:
+        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise DataError(
+            f"data.dataset: {source.name!r} could not be loaded from {source.location} ({reason}); "
+            f"{_looked_in(source.name)}. {_what_would_do(source.name)}"
+        ) from error
+    if split not in found:
+        raise DataError(f"data.dataset: {source.name!r} has no {split!r} split; found {sorted(found)}")
+    return found[split]
+
+
+def _columns(source: Source, table: Any) -> tuple[str, str]:
+    known = KNOWN_DATASETS.get(source.name)
+    if known and {known.image, known.label} <= set(table.column_names):
+        return known.image, known.label
+    images = [name for name, feature in table.features.items() if type(feature).__name__ == "Image"]
+    labels = [name for name, feature in table.features.items() if type(feature).__name__ == "ClassLabel"]
+    labels = labels or [name for name in ("label", "labels") if name in table.column_names]
+    if len(images) != 1 or len(labels) != 1:
+        raise DataError(
+            f"data.dataset: {source.name!r} must have one image and one label column; "
+            f"found images {images} and labels {labels} among {table.column_names}"
+        )
+    return images[0], labels[0]
+
+
+def _pixels(image: Any) -> NDArray[np.uint8]:
+    mode = "L" if image.mode in ("1", "L", "I", "I;16") else "RGB"
+    pixels = np.asarray(image.convert(mode), np.uint8)
+    return pixels[:, :, None] if pixels.ndim == 2 else pixels
+
+
+def _read_digits(split: Split) -> tuple[int, Iterator[tuple[NDArray[np.uint8], int]]]:
+    from PIL import Image
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    bunch = load_digits()
+    parts = train_test_split(bunch.images, bunch.target, test_size=360, stratify=bunch.target, random_state=0)
+    images, labels = (parts[0], parts[2]) if split == "train" else (parts[1], parts[3])
+
+    def scaled() -> Iterator[tuple[NDArray[np.uint8], int]]:
+        for image, label in zip(images, labels, strict=True):
+            small = Image.fromarray(np.rint(image * (255 / 16)).astype(np.uint8))
+            yield np.asarray(small.resize((28, 28), Image.Resampling.BILINEAR))[:, :, None], int(label)
+
+    return len(labels), scaled()

@@ -1,0 +1,60 @@
+"""Norm clipping and noise.  Sun et al., *Can You Really Backdoor Federated Learning?*, 2019.  arXiv:1911.07963"""
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedsec.defenses.distances import row_norms
+from fedsec.defenses.mean import weighted_sum
+from fedsec.defenses.updates import RoundUpdates, Vector, Verdict
+
+Clip = float | Literal["median"]
+NoiseScale = Literal["absolute", "clip"]
+
+
+def norm_clip_noise(
+    updates: RoundUpdates,
+    clip: Clip,
+    noise: float,
+    rng: np.random.Generator,
+    *,
+    noise_scale: NoiseScale = "absolute",
+) -> Verdict:
+    """Clip every update to L2 norm ``clip``, average, add Gaussian noise. Nobody is rejected.
+
+    Args:
+        updates: the round's updates.
+        clip: highest norm, in the units of the weights, or ``"median"`` for the median norm of the round.
+        noise: standard deviation of the noise on each coordinate of the average.
+        rng: source of the noise.
+        noise_scale: ``"absolute"`` takes ``noise`` as it is; ``"clip"`` multiplies it by the clipping norm.
+
+    Returns:
+        A verdict whose weights are 1/n times each client's clipping factor, and whose scores are the norms.
+    """
+    norms = row_norms(updates.deltas)
+    bound = clip_norm(norms, clip)
+    weights = clip_factors(norms, bound) / len(updates)
+    sigma = noise * bound if noise_scale == "clip" else noise
+    return Verdict(add_noise(weighted_sum(updates.deltas, weights), sigma, rng), weights, norms)
+
+
+def clip_norm(norms: Vector, clip: Clip) -> float:
+    """Return the clipping norm: ``clip`` itself, or the median of ``norms`` (n,)."""
+    return float(np.median(norms)) if clip == "median" else float(clip)
+
+
+def clip_factors(norms: Vector, bound: float) -> Vector:
+    """Return min(1, bound / norm) for each of ``norms`` (n,): what scales a row down to L2 norm ``bound``."""
+    return np.minimum(1.0, np.divide(bound, norms, out=np.ones_like(norms), where=norms > 0.0))
+
+
+def add_noise(vector: NDArray[np.float32], sigma: float, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Return ``vector`` (d,) plus Gaussian noise of standard deviation ``sigma`` on every coordinate."""
+    if sigma == 0.0:
+        return vector
+    noise = rng.standard_normal(len(vector), dtype=np.float32)
+    noise *= np.float32(sigma)
+    noise += vector
+    return noise

@@ -1,0 +1,63 @@
+"""What a defense is given and what it answers."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vector = NDArray[np.float64]
+Matrix = NDArray[np.float32]
+IntVector = NDArray[np.int64]
+BoolVector = NDArray[np.bool_]
+
+
+class OptionError(ValueError):
+    """An option of a defense makes no sense.
+
+    Attributes:
+        option: the keyword of the option, as in the function's signature.
+    """
+
+    def __init__(self, option: str, message: str) -> None:
+        super().__init__(message)
+        self.option = option
+
+
+class TooFewClientsError(OptionError):
+    """The option does not fit this few clients. A strategy skips such a round and records why."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoundUpdates:
+    """What the server sees of one round, rows sorted by node so that sums repeat.
+
+    Attributes:
+        node_ids: (n,) identity of each client, ascending.
+        deltas: (n, d) float32, local model minus global model, in the units of the weights.
+        num_examples: (n,) examples that each client claims to have trained on; a defense may ignore it.
+        losses: (n,) training loss that each client claims, or ``None`` when not all of them report one.
+    """
+
+    node_ids: IntVector
+    deltas: Matrix
+    num_examples: IntVector
+    losses: Vector | None = None
+
+    def __len__(self) -> int:
+        """Return n, the number of clients."""
+        return len(self.node_ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A defense's answer for one round.
+
+    Attributes:
+        delta: (d,) float32, to add to the global model.
+        weights: (n,) float64, share of each client in ``delta``; 0 means rejected.
+        scores: (n,) float64, higher is more suspicious. Scales differ between defenses.
+    """
+
+    delta: NDArray[np.float32]
+    weights: Vector
+    scores: Vector

@@ -1,0 +1,280 @@
+"""The server's side of a run: meet the nodes, train round by round, measure, record, checkpoint."""
+
+import platform
+import resource
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from typing import Any, Protocol
+
+import numpy as np
+from filelock import FileLock, Timeout
+from flwr.app import Array, ArrayRecord, ConfigRecord
+from flwr.serverapp import Grid
+from numpy.typing import NDArray
+
+from fedsec.client_app import choose_device
+from fedsec.data.datasets import ImageDataset, load
+from fedsec.data.partition import class_counts, partition_hash
+from fedsec.metrics.detection import NONE_JUDGED, Detection, detection
+from fedsec.models.classifiers import build_classifier
+from fedsec.nodes import FederationError, NodeReport, meet
+from fedsec.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from fedsec.runs.checks import strategy_of
+from fedsec.runs.config import RunConfig
+from fedsec.runs.record import ClientRecord, RoundRecord, RunFolder, arrays_hash, config_hash
+from fedsec.scenario import code_hash, malicious, partition_settings, partitions, trigger
+from fedsec.seeds import Purpose, derived_seed
+from fedsec.strategies import RobustStrategy
+from fedsec.strategies.robust import decoded
+from fedsec.training.batches import Normalisation
+from fedsec.training.evaluation import Evaluator
+from fedsec.training.parameters import get_arrays
+
+Arrays = dict[str, NDArray[np.generic]]
+
+SAMPLES = 8
+PACKAGES = ("fedsec", "flwr", "flwr-datasets", "ray", "torch", "torchvision", "numpy", "scikit-learn", "hdbscan")
+
+
+class Observer(Protocol):
+    """Is told how a run goes. What it does with that is shown to people, and decides nothing."""
+
+    def started(self, config: RunConfig, folder: RunFolder, first_round: int) -> None:
+        """Tell that the nodes are there and the next round is ``first_round``."""
+
+    def noticed(self, text: str) -> None:
+        """Tell of something that a person should know and that stops nothing."""
+
+    def finished_round(self, record: RoundRecord) -> None:
+        """Tell that a round is over and on disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class Federation:
+    """One run, ready to train.
+
+    Attributes:
+        config: its configuration.
+        folder: where it is recorded.
+        strategy: the defense.
+        evaluate: measures global models.
+        attackers: partitions of the malicious clients; known here and in the report, and to no defense.
+    """
+
+    config: RunConfig
+    folder: RunFolder
+    strategy: RobustStrategy
+    evaluate: Evaluator
+    attackers: tuple[int, ...]
+
+
+def run_federation(grid: Grid, config: RunConfig, folder: RunFolder, observer: Observer) -> dict[str, Any]:
+    """Run a federation from its start or its checkpoint to its last round; return the summary.
+
+    Args:
+        grid: connection to the nodes.
+        config: the run's configuration.
+        folder: the run's folder, with a checkpoint if the run was begun before.
+        observer: is told how it goes.
+
+    Raises:
+        FederationError: the nodes cannot run the configuration, or another process runs in the folder.
+    """
+    lock = FileLock(folder.path / ".lock", timeout=0)
+    try:
+        with lock:
+            return _run(grid, config, folder, observer)
+    except Timeout:
+        raise FederationError(f"{folder.path}: this run is in progress in another process") from None
+
+
+def initial_arrays(config: RunConfig, dataset: ImageDataset) -> Arrays:
+    """Return the global model before any training, drawn from the run's seed."""
+    channels, size = dataset.images.shape[1], dataset.images.shape[2]
+    seed = derived_seed(config.run.seed, Purpose.MODEL)
+    return get_arrays(build_classifier(config.model.name, channels, size, len(dataset.classes), seed=seed))
+
+
+def summarise(config: RunConfig, folder: RunFolder, arrays: Mapping[str, NDArray[np.generic]]) -> dict[str, Any]:
+    """Return the summary of a finished run from its record."""
+    rounds = folder.rounds()
+    last, trained = rounds[-1], rounds[1:]
+    seconds = [record["seconds"]["total"] for record in trained]
+    attackers = folder.environment()["malicious"]
+    counts = sum((_detection(record, attackers) for record in trained), NONE_JUDGED)
+    return {
+        "final": {"MA": last["MA"], "BA": last["BA"], "round": last["round"]},
+        "detection": asdict(counts) | {"rounds": sum(1 for record in trained if not record["skipped"])},
+        "seconds_per_round": float(np.median(seconds)),
+        "seconds": float(sum(seconds)),
+        "peak_memory_mib": max(record["peak_memory_mib"] for record in rounds),
+        "dropped": sum(len(record["dropped"]) for record in trained),
+        "skipped": sum(1 for record in trained if record["skipped"]),
+        "model_sha256": arrays_hash(arrays),
+        "config_hash": config_hash(config),
+    }
+
+
+def _run(grid: Grid, config: RunConfig, folder: RunFolder, observer: Observer) -> dict[str, Any]:
+    finished = folder.summary()
+    if finished is not None:
+        return finished
+    test = load(config.data.dataset, "test")
+    federation = Federation(config, folder, strategy_of(config), _evaluator(config, test), malicious(config))
+    reports = meet(grid, config.federation.clients, config.federation.node_timeout, observer.noticed)
+    federation.strategy.use_partitions({report.node_id: partition for partition, report in reports.items()})
+    start = _restore(federation, test)
+    _describe(federation, test, reports, observer)
+    observer.started(config, folder, start.server_round + 1)
+    arrays = start.arrays
+    for server_round in range(start.server_round + 1, config.federation.rounds + 1):
+        arrays, record = _train_round(grid, federation, server_round, arrays)
+        observer.finished_round(record)
+    summary = summarise(config, folder, arrays)
+    folder.write_summary(summary)
+    return summary
+
+
+def _restore(federation: Federation, test: ImageDataset) -> Checkpoint:
+    """Return the checkpoint to go on from; a new run gets one of round 0, with its measurements."""
+    folder = federation.folder
+    checkpoint = load_checkpoint(folder.checkpoint)
+    if checkpoint is None:
+        folder.keep_rounds(-1)
+        checkpoint = Checkpoint(0, initial_arrays(federation.config, test), federation.strategy.state())
+        folder.append_round(RoundRecord(round=0, **_measured(federation, checkpoint.arrays)))
+        save_checkpoint(folder.checkpoint, checkpoint)
+    else:
+        folder.keep_rounds(checkpoint.server_round)
+        federation.strategy.load_state(checkpoint.state)
+    return checkpoint
+
+
+def _train_round(
+    grid: Grid, federation: Federation, server_round: int, arrays: Arrays
+) -> tuple[Arrays, RoundRecord]:
+    """Do one round; when this returns it is on disk, first its line and then its checkpoint."""
+    strategy, config = federation.strategy, federation.config
+    clock = [time.perf_counter()]
+    record = ArrayRecord({key: Array(np.asarray(array)) for key, array in arrays.items()})
+    messages = strategy.configure_train(server_round, record, ConfigRecord(), grid)
+    replies = list(grid.send_and_receive(messages, timeout=config.federation.round_timeout))
+    clock.append(time.perf_counter())
+    judged, metrics = strategy.aggregate_train(server_round, replies)
+    del messages, replies  # a round's worth of models, not needed while the new one is measured
+    arrays = arrays if judged is None else decoded(judged)
+    clock.append(time.perf_counter())
+    measured = _measured(federation, arrays)
+    clock.append(time.perf_counter())
+    outcome = strategy.outcome
+    stages = dict(zip(("train", "aggregate", "evaluate"), np.diff(clock).tolist(), strict=True))
+    line = RoundRecord(
+        round=server_round,
+        **measured,
+        clients=_client_records(strategy, federation.attackers),
+        dropped=[asdict(client) for client in outcome.dropped] if outcome else [],
+        skipped=outcome.skipped if outcome else None,
+        metrics={key: float(value) for key, value in (metrics or {}).items() if isinstance(value, int | float)},
+        seconds=stages | dict(outcome.seconds if outcome else {}) | {"total": clock[-1] - clock[0]},
+        peak_memory_mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    )
+    federation.folder.append_round(line)
+    save_checkpoint(federation.folder.checkpoint, Checkpoint(server_round, arrays, strategy.state()))
+    return arrays, line
+
+
+def _measured(federation: Federation, arrays: Arrays) -> dict[str, Any]:
+    measured = asdict(federation.evaluate(arrays))
+    if federation.config.attack.kind == "untargeted":
+        measured["BA"] = None  # without a trigger there is no backdoor to measure
+    return measured
+
+
+def _client_records(strategy: RobustStrategy, attackers: Sequence[int]) -> list[ClientRecord]:
+    outcome = strategy.outcome
+    if outcome is None or outcome.verdict is None:
+        return []
+    columns = zip(
+        outcome.node_ids, outcome.verdict.weights, outcome.verdict.scores, outcome.num_examples, strict=True
+    )
+    return [
+        ClientRecord(client, float(weight), float(score), int(examples), client in attackers)
+        for client, weight, score, examples in columns
+    ]
+
+
+def _detection(record: Mapping[str, Any], attackers: Sequence[int]) -> Detection:
+    clients = record["clients"]
+    return detection([c["client"] for c in clients], [c["weight"] for c in clients], attackers)
+
+
+def _evaluator(config: RunConfig, test: ImageDataset) -> Evaluator:
+    channels, size = test.images.shape[1], test.images.shape[2]
+    return Evaluator(
+        build_classifier(config.model.name, channels, size, len(test.classes)),
+        test.images,
+        test.labels,
+        len(test.classes),
+        Normalisation(test.mean, test.std),
+        trigger(config, test),
+        config.attack.source,
+        config.attack.target,
+        choose_device(config.federation.device),
+    )
+
+
+def _describe(
+    federation: Federation, test: ImageDataset, reports: Mapping[int, NodeReport], observer: Observer
+) -> None:
+    """Keep what the run runs on, who holds what, and a few images; tell of clients that hold too little."""
+    config, folder = federation.config, federation.folder
+    counts = [list(reports[partition].class_counts) for partition in sorted(reports)]
+    notices = _notices(config, counts, federation.attackers)
+    for text in notices:
+        observer.noticed(text)
+    folder.write_environment(
+        {
+            "versions": {name: _version(name) for name in PACKAGES},
+            "python": sys.version.split()[0],
+            "platform": platform.platform(),
+            "device": str(choose_device(config.federation.device)),
+            "code": code_hash(),
+            "seed": config.run.seed,
+            "partition": {"seed": partition_settings(config).seed, "sha256": partition_hash(partitions(config))},
+            "class_counts": counts,
+            "classes": list(test.classes),
+            "malicious": list(federation.attackers),
+            "strategy": type(federation.strategy).__name__,
+            "options": _options(federation.strategy),
+            "notices": notices,
+        }
+    )
+    chosen = np.flatnonzero(test.labels == config.attack.source)[:SAMPLES]
+    folder.write_samples(clean=test.images[chosen], triggered=trigger(config, test).stamp(test.images[chosen]))
+
+
+def _notices(config: RunConfig, counts: Sequence[Sequence[int]], attackers: Sequence[int]) -> list[str]:
+    notices = [f"client {client} holds no example and will be left out" for client, c in enumerate(counts) if not sum(c)]
+    if config.attack.kind == "backdoor":
+        source = config.attack.source
+        notices += [
+            f"client {client} is malicious but holds no image of class {source}: it trains as an honest one does"
+            for client in attackers
+            if sum(counts[client]) and not counts[client][source]
+        ]
+    return notices
+
+
+def _options(strategy: RobustStrategy) -> dict[str, Any]:
+    plain = (bool, int, float, str, type(None))
+    return {key: value for key, value in vars(strategy).items() if isinstance(value, plain) and key[0] != "_"}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

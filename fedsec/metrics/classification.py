@@ -1,0 +1,31 @@
+"""Accuracies in percent, 0 to 100."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Classes = NDArray[np.int64]
+
+
+def main_task_accuracy(predicted: Classes, labels: Classes) -> float:
+    """Return MA: percent of the clean images (N,) that are classified right (thesis on GAN balancing, 5.1.7)."""
+    return 100.0 * float(np.mean(predicted == labels))
+
+
+def class_accuracies(predicted: Classes, labels: Classes, num_classes: int) -> list[float | None]:
+    """Return the percent classified right of each class; ``None`` for a class without images."""
+    right = np.bincount(labels[predicted == labels], minlength=num_classes)
+    count = np.bincount(labels, minlength=num_classes)
+    return [100.0 * float(r) / int(c) if c else None for r, c in zip(right, count, strict=True)]
+
+
+def backdoor_accuracy(predicted: Classes, target: int) -> float | None:
+    """Return BA: percent of triggered images of the *source* class that are classified as ``target``.
+
+    Args:
+        predicted: (K,) predictions on the triggered test images of the source class, and of no other.
+        target: class that the attacker wants.
+
+    Returns:
+        BA, or ``None`` when the test set has no image of the source class.
+    """
+    return 100.0 * float(np.mean(predicted == target)) if len(predicted) else None

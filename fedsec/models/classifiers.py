@@ -1,0 +1,27 @@
+"""The classifiers by name."""
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from fedsec.models.lenet import LeNet5
+
+
+def _resnet18(channels: int, size: int, num_classes: int) -> nn.Module:
+    from fedsec.models.resnet import ResNet18  # here: torchvision takes seconds to import, and LeNet-5 needs none
+
+    return ResNet18(channels, size, num_classes)
+
+
+CLASSIFIERS: dict[str, Callable[[int, int, int], nn.Module]] = {"lenet5": LeNet5, "resnet18": _resnet18}
+"""A function of channels, image size and number of classes for every classifier."""
+
+
+def build_classifier(name: str, channels: int, size: int, num_classes: int, *, seed: int | None = None) -> nn.Module:
+    """Return the classifier ``name``; with a ``seed`` its initial weights are drawn from that seed alone."""
+    if seed is None:
+        return CLASSIFIERS[name](channels, size, num_classes)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return CLASSIFIERS[name](channels, size, num_classes)

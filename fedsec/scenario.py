@@ -1,0 +1,65 @@
+"""What a configuration decides for both sides of a run, server and clients: data, attackers, trigger."""
+
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedsec.attacks.adversaries import malicious_clients
+from fedsec.attacks.triggers import Trigger, make_trigger
+from fedsec.data.datasets import ImageDataset, load
+from fedsec.data.partition import PartitionSettings, load_partition
+from fedsec.runs.config import RunConfig
+from fedsec.seeds import Purpose, derived_seed, generator
+
+
+def partition_settings(config: RunConfig) -> PartitionSettings:
+    """Return how the training examples are dealt out."""
+    seed = derived_seed(config.run.seed, Purpose.PARTITION)
+    return PartitionSettings(
+        config.data.partition, config.federation.clients, config.data.q, config.data.alpha, seed
+    )
+
+
+def partitions(config: RunConfig) -> list[NDArray[np.int64]]:
+    """Return the indices of every client's training examples."""
+    train = load(config.data.dataset, "train")
+    return list(_partitions(train.name, partition_settings(config)))
+
+
+def malicious(config: RunConfig) -> tuple[int, ...]:
+    """Return the partitions of the malicious clients, ascending."""
+    if config.attack.kind == "none":
+        return ()
+    rng = generator(config.run.seed, Purpose.ADVERSARIES)
+    return malicious_clients(config.federation.clients, config.attack.share, rng)
+
+
+def trigger(config: RunConfig, dataset: ImageDataset) -> Trigger:
+    """Return the trigger for the images of ``dataset``."""
+    channels, height, width = dataset.images.shape[1:]
+    return make_trigger(
+        config.attack.trigger,
+        (channels, height, width),
+        size=config.attack.trigger_size,
+        corner=config.attack.trigger_corner,
+        rng=generator(config.run.seed, Purpose.TRIGGER),
+    )
+
+
+@lru_cache(maxsize=4)
+def _partitions(name: str, settings: PartitionSettings) -> tuple[NDArray[np.int64], ...]:
+    train = load(name, "train")
+    return tuple(load_partition(train.labels, len(train.classes), settings, train.folder))
+
+
+@lru_cache(maxsize=1)
+def code_hash() -> str:
+    """Return a short hash of this package's files: a client that runs other code than the server is an error."""
+    digest = hashlib.sha256()
+    folder = Path(__file__).parent
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(str(path.relative_to(folder)).encode() + path.read_bytes())
+    return digest.hexdigest()[:12]

@@ -1,0 +1,51 @@
+"""The Flower app's server: ``flwr run .`` starts here."""
+
+from logging import INFO, WARNING
+
+from flwr.app import Context
+from flwr.common.logger import log
+from flwr.serverapp import Grid, ServerApp
+
+from fedsec.data.datasets import load
+from fedsec.federation import run_federation
+from fedsec.runs.checks import check, check_with_data
+from fedsec.runs.config import RunConfig
+from fedsec.runs.loading import parse_flat
+from fedsec.runs.record import RoundRecord, RunFolder, unfinished_run
+
+app = ServerApp()
+
+
+class LogObserver:
+    """Tells in Flower's log how a run goes."""
+
+    def started(self, config: RunConfig, folder: RunFolder, first_round: int) -> None:
+        """Log where the record is."""
+        log(INFO, "fedsec: round %d of %d is next; record in %s", first_round, config.federation.rounds, folder.path)
+
+    def noticed(self, text: str) -> None:
+        """Log a notice."""
+        log(WARNING, "fedsec: %s", text)
+
+    def finished_round(self, record: RoundRecord) -> None:
+        """Log a round's accuracies."""
+        backdoor = "-" if record.BA is None else f"{record.BA:.1f}"
+        log(INFO, "fedsec: round %d: MA %.1f, BA %s", record.round, record.MA, backdoor)
+
+
+def checked(config: RunConfig, *, source: str = "") -> None:
+    """Raise :class:`ConfigError` or :class:`DataError` for a configuration that cannot run; start nothing."""
+    check(config, source=source)
+    train = load(config.data.dataset, "train")
+    channels, height, width = train.images.shape[1:]
+    check_with_data(config, (channels, height, width), len(train.classes), len(train), source=source)
+
+
+@app.main()
+def main(grid: Grid, context: Context) -> None:
+    """Run the configuration of Flower's run config."""
+    config = parse_flat(dict(context.run_config), source="run config")
+    checked(config, source="run config")
+    folder = (unfinished_run(config) if config.run.resume else None) or RunFolder.create(config)
+    summary = run_federation(grid, config, folder, LogObserver())
+    log(INFO, "fedsec: final %s; record in %s", summary["final"], folder.path)

@@ -1,0 +1,32 @@
+"""The defenses as Flower strategies: ``from fedsec.strategies import Flame`` in any Flower project."""
+
+from fedsec.strategies.fedavg import RobustFedAvg
+from fedsec.strategies.flame import Flame
+from fedsec.strategies.krum import Krum, MultiKrum
+from fedsec.strategies.legacy import LegacyStrategy
+from fedsec.strategies.norm_clip_noise import NormClipNoise
+from fedsec.strategies.robust import RobustStrategy, RoundOutcome
+from fedsec.strategies.trimmed_mean import TrimmedMean
+
+STRATEGIES: dict[str, type[RobustStrategy]] = {
+    "fedavg": RobustFedAvg,
+    "krum": Krum,
+    "multi-krum": MultiKrum,
+    "trimmed-mean": TrimmedMean,
+    "norm-clip-noise": NormClipNoise,
+    "flame": Flame,
+}
+"""Every strategy by the name that configurations use. Its constructor's own keywords are its options."""
+
+__all__ = [
+    "STRATEGIES",
+    "Flame",
+    "Krum",
+    "LegacyStrategy",
+    "MultiKrum",
+    "NormClipNoise",
+    "RobustFedAvg",
+    "RobustStrategy",
+    "RoundOutcome",
+    "TrimmedMean",
+]

@@ -1,0 +1,26 @@
+"""FedAvg: no defense beyond dropping replies that make no sense."""
+
+from typing import Unpack
+
+import numpy as np
+
+from fedsec.defenses.mean import Weighting, mean
+from fedsec.defenses.updates import RoundUpdates, Verdict
+from fedsec.strategies.robust import RobustStrategy, StrategyOptions
+
+
+class RobustFedAvg(RobustStrategy):
+    """Plain averaging (McMahan et al., AISTATS 2017) as a Flower strategy.
+
+    Args:
+        weighting: ``"equal"``, or ``"examples"`` for the shares that the clients claim.
+        **options: see :class:`RobustStrategy`.
+    """
+
+    def __init__(self, *, weighting: Weighting = "equal", **options: Unpack[StrategyOptions]) -> None:
+        super().__init__(**options)
+        self.weighting: Weighting = weighting
+
+    def defend(self, updates: RoundUpdates, rng: np.random.Generator) -> Verdict:
+        """Average the updates (:func:`fedsec.defenses.mean.mean`)."""
+        return mean(updates, weighting=self.weighting)

@@ -1,0 +1,51 @@
+"""FLAME as a Flower strategy."""
+
+from typing import Unpack
+
+import numpy as np
+
+from fedsec.defenses.flame import ClusteredBy, flame
+from fedsec.defenses.norm_clipping import Clip, NoiseScale
+from fedsec.defenses.updates import RoundUpdates, Verdict
+from fedsec.strategies.norm_clip_noise import check_clip_and_noise
+from fedsec.strategies.robust import RobustStrategy, StrategyOptions
+
+
+class Flame(RobustStrategy):
+    """FLAME (Nguyen et al., USENIX Security 2022) as a Flower strategy.
+
+    Args:
+        clip: ``"median"`` of the round's norms (the paper), or a fixed L2 norm.
+        noise: lambda of the paper (:func:`fedsec.defenses.flame.noise_level`).
+        noise_scale: ``"clip"`` multiplies ``noise`` by the clipping norm (the paper); ``"absolute"`` does not.
+        clustered_by: cosines between local ``"models"`` (the paper) or between ``"updates"`` (the thesis on
+            GAN balancing).
+        **options: see :class:`RobustStrategy`.
+    """
+
+    def __init__(
+        self,
+        *,
+        clip: Clip = "median",
+        noise: float = 0.001,
+        noise_scale: NoiseScale = "clip",
+        clustered_by: ClusteredBy = "models",
+        **options: Unpack[StrategyOptions],
+    ) -> None:
+        check_clip_and_noise(clip, noise)
+        super().__init__(**options)
+        self.clip: Clip = clip
+        self.noise = noise
+        self.noise_scale: NoiseScale = noise_scale
+        self.clustered_by: ClusteredBy = clustered_by
+
+    def defend(self, updates: RoundUpdates, rng: np.random.Generator) -> Verdict:
+        """Cluster, clip, average, add noise (:func:`fedsec.defenses.flame.flame`)."""
+        return flame(
+            updates,
+            rng,
+            global_vector=self.global_vector if self.clustered_by == "models" else None,
+            clip=self.clip,
+            noise=self.noise,
+            noise_scale=self.noise_scale,
+        )

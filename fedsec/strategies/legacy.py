@@ -1,0 +1,119 @@
+"""The same strategies for Flower's older interface, ``flwr.server.strategy``."""
+
+from logging import WARNING
+from typing import Any
+
+from flwr.common import (
+    EvaluateRes,
+    FitIns,
+    FitRes,
+    Parameters,
+    Scalar,
+    ndarrays_to_parameters,
+    parameters_to_ndarrays,
+)
+from flwr.common.logger import log
+from flwr.server.client_manager import ClientManager
+from flwr.server.client_proxy import ClientProxy
+from flwr.server.strategy import FedAvg
+
+from fedsec.strategies.intake import Arrays, BadReplyError, Dropped, Reply, checked_examples
+from fedsec.strategies.replies import HIGHEST_EXAMPLES
+from fedsec.strategies.robust import RobustStrategy
+
+
+class LegacyStrategy(FedAvg):
+    """A defense behind Flower's older strategy interface.
+
+    ``LegacyStrategy(Krum(num_malicious=2), min_fit_clients=10)`` takes the place of
+    ``flwr.server.strategy.FedAvg(min_fit_clients=10)``. The older interface sends arrays without names, so
+    BatchNorm's floating-point statistics cannot be told from parameters and are judged with them; integer
+    arrays are kept apart as always.
+
+    Args:
+        defense: any strategy of :mod:`fedsec.strategies`; its own sampling and keys are not used.
+        **fedavg: keywords of ``flwr.server.strategy.FedAvg``.
+    """
+
+    def __init__(self, defense: RobustStrategy, **fedavg: Any) -> None:
+        super().__init__(**fedavg)
+        self.defense = defense
+        self._asked: tuple[int, ...] = ()
+
+    def __repr__(self) -> str:
+        """Name the defense."""
+        return f"LegacyStrategy({type(self.defense).__name__})"
+
+    def configure_fit(
+        self, server_round: int, parameters: Parameters, client_manager: ClientManager
+    ) -> list[tuple[ClientProxy, FitIns]]:
+        """Remember the parameters and whom they go to; tell the clients the round."""
+        self.defense.remember(_named(parameters))
+        asked = super().configure_fit(server_round, parameters, client_manager)
+        self._asked = tuple(client.node_id for client, _ in asked)
+        for _, instructions in asked:
+            instructions.config.setdefault("server-round", server_round)
+        return asked
+
+    def aggregate_fit(
+        self,
+        server_round: int,
+        results: list[tuple[ClientProxy, FitRes]],
+        failures: list[tuple[ClientProxy, FitRes] | BaseException],
+    ) -> tuple[Parameters | None, dict[str, Scalar]]:
+        """Judge the results; return the new global parameters, or ``None`` for a skipped round."""
+        replies = [_reply(client, result) for client, result in results]
+        failed = [_failure(*failure) for failure in failures if isinstance(failure, tuple)]
+        if not self.accept_failures and failures:
+            log(WARNING, "round %d skipped: %d failures, and accept_failures is off", server_round, len(failures))
+            return None, {}
+        arrays = self.defense.judge(server_round, replies, failed, self._asked)
+        if arrays is None or self.defense.outcome is None:
+            return None, {}
+        good = set(self.defense.outcome.node_ids)
+        metrics = [(result.num_examples, result.metrics) for client, result in results if client.node_id in good]
+        return ndarrays_to_parameters(list(arrays.values())), self._aggregated(self.fit_metrics_aggregation_fn, metrics)
+
+    def aggregate_evaluate(
+        self,
+        server_round: int,
+        results: list[tuple[ClientProxy, EvaluateRes]],
+        failures: list[tuple[ClientProxy, EvaluateRes] | BaseException],
+    ) -> tuple[float | None, dict[str, Scalar]]:
+        """Average the losses of the usable results, each client alike; the others are logged and left out."""
+        usable: list[EvaluateRes] = []
+        for client, result in results:
+            try:
+                checked_examples(result.num_examples, HIGHEST_EXAMPLES)
+                if not abs(result.loss) < float("inf"):
+                    raise BadReplyError("its loss is NaN or infinite")
+                usable.append(result)
+            except (BadReplyError, TypeError) as error:
+                log(WARNING, "round %d: evaluation of node %d left out: %s", server_round, client.node_id, error)
+        if not usable or (failures and not self.accept_failures):
+            return None, {}
+        metrics = [(result.num_examples, result.metrics) for result in usable]
+        loss = sum(result.loss for result in usable) / len(usable)
+        return loss, self._aggregated(self.evaluate_metrics_aggregation_fn, metrics)
+
+    def _aggregated(self, aggregate: Any, metrics: list[tuple[int, dict[str, Scalar]]]) -> dict[str, Scalar]:
+        if aggregate is None:
+            return {}
+        try:
+            return dict(aggregate(metrics))
+        except Exception as error:  # the metrics are claims of clients too: they must not stop a run
+            log(WARNING, "the clients' metrics could not be aggregated (%s: %s)", type(error).__name__, error)
+            return {}
+
+
+def _named(parameters: Parameters) -> Arrays:
+    return {str(index): array for index, array in enumerate(parameters_to_ndarrays(parameters))}
+
+
+def _reply(client: ClientProxy, result: FitRes) -> Reply:
+    loss = result.metrics.get("loss") if isinstance(result.metrics, dict) else None
+    return Reply(client.node_id, lambda: _named(result.parameters), result.num_examples, loss)
+
+
+def _failure(client: ClientProxy, result: FitRes) -> Dropped:
+    return Dropped(client.node_id, f"{result.status.code.name}: {result.status.message}"[:300])

@@ -1,0 +1,46 @@
+"""Norm clipping and noise as a Flower strategy."""
+
+from typing import Unpack
+
+import numpy as np
+
+from fedsec.defenses.norm_clipping import Clip, NoiseScale, norm_clip_noise
+from fedsec.defenses.updates import OptionError, RoundUpdates, Verdict
+from fedsec.strategies.robust import RobustStrategy, StrategyOptions
+
+
+class NormClipNoise(RobustStrategy):
+    """Norm clipping and noise (Sun et al., 2019) as a Flower strategy.
+
+    Args:
+        clip: highest L2 norm of an update, in the units of the weights, or ``"median"``.
+        noise: standard deviation of the Gaussian noise on the average.
+        noise_scale: ``"absolute"``, or ``"clip"`` to multiply ``noise`` by the clipping norm.
+        **options: see :class:`RobustStrategy`.
+    """
+
+    def __init__(
+        self,
+        clip: Clip,
+        noise: float,
+        *,
+        noise_scale: NoiseScale = "absolute",
+        **options: Unpack[StrategyOptions],
+    ) -> None:
+        check_clip_and_noise(clip, noise)
+        super().__init__(**options)
+        self.clip: Clip = clip
+        self.noise = noise
+        self.noise_scale: NoiseScale = noise_scale
+
+    def defend(self, updates: RoundUpdates, rng: np.random.Generator) -> Verdict:
+        """Clip, average, add noise (:func:`fedsec.defenses.norm_clipping.norm_clip_noise`)."""
+        return norm_clip_noise(updates, self.clip, self.noise, rng, noise_scale=self.noise_scale)
+
+
+def check_clip_and_noise(clip: Clip, noise: float) -> None:
+    """Raise :class:`OptionError` unless the clipping norm is positive and the noise is not negative."""
+    if clip != "median" and not (isinstance(clip, int | float) and 0.0 < clip < float("inf")):
+        raise OptionError("clip", f"clip must be a positive number or 'median'; got {clip!r}.")
+    if not 0.0 <= noise < float("inf"):
+        raise OptionError("noise", f"noise must be a number from 0; got {noise}.")

@@ -1,0 +1,83 @@
+"""Reading the messages of Flower's Message API without trusting them."""
+
+import math
+from collections.abc import Iterable
+
+from flwr.app import Message, MetricRecord, RecordDict
+
+from fedsec.strategies.intake import BadReplyError, Dropped, Reply, checked_examples
+
+HIGHEST_EXAMPLES = 10**9
+
+
+def reply_from_message(message: Message, weighted_by_key: str, loss_key: str = "loss") -> Reply | Dropped:
+    """Return what a training message holds, unchecked, or why it holds nothing of use."""
+    node_id = message.metadata.src_node_id
+    if message.has_error():
+        return Dropped(node_id, f"error {message.error.code}: {last_line(message.error.reason)}")
+    content = message.content
+    if len(content.array_records) != 1 or len(content.metric_records) != 1:
+        return Dropped(
+            node_id,
+            f"holds {len(content.array_records)} array and {len(content.metric_records)} metric records; "
+            "expected one of each",
+        )
+    arrays = next(iter(content.array_records.values()))
+    metrics = next(iter(content.metric_records.values()))
+    if weighted_by_key not in metrics:
+        return Dropped(node_id, f"its metrics have no '{weighted_by_key}'")
+    return Reply(
+        node_id,
+        lambda: {key: array.numpy() for key, array in arrays.items()},
+        metrics[weighted_by_key],
+        metrics.get(loss_key),
+    )
+
+
+def usable_evaluations(replies: Iterable[Message], weighted_by_key: str) -> tuple[list[RecordDict], list[Dropped]]:
+    """Split evaluation replies into the contents of the usable ones and those left out, with the reason."""
+    contents: list[RecordDict] = []
+    dropped: list[Dropped] = []
+    for message in sorted(replies, key=lambda message: message.metadata.src_node_id):
+        try:
+            contents.append(_checked_evaluation(message, weighted_by_key))
+        except BadReplyError as error:
+            dropped.append(Dropped(message.metadata.src_node_id, str(error)))
+    return contents, dropped
+
+
+def mean_of_common_metrics(contents: list[RecordDict], weighted_by_key: str) -> MetricRecord:
+    """Return the plain mean of every scalar metric that all clients report with a finite value.
+
+    The number of examples is a claim, so it weighs nothing; pass Flower's ``aggregate_metricrecords`` as
+    ``train_metrics_aggr_fn`` for a mean weighted by it.
+    """
+    records = [next(iter(content.metric_records.values())) for content in contents]
+    keys = [key for key in (records[0] if records else ()) if key != weighted_by_key]
+    means = MetricRecord()
+    for key in keys:
+        values = [record.get(key) for record in records]
+        numbers = [float(v) for v in values if isinstance(v, int | float) and math.isfinite(v)]
+        if len(numbers) == len(records):
+            means[key] = math.fsum(numbers) / len(numbers)
+    return means
+
+
+def _checked_evaluation(message: Message, weighted_by_key: str) -> RecordDict:
+    if message.has_error():
+        raise BadReplyError(f"error {message.error.code}: {last_line(message.error.reason)}")
+    records = list(message.content.metric_records.values())
+    if len(records) != 1:
+        raise BadReplyError(f"holds {len(records)} metric records; expected one")
+    checked_examples(records[0].get(weighted_by_key), HIGHEST_EXAMPLES)
+    for key, value in records[0].items():
+        numbers = value if isinstance(value, list) else [value]
+        if not all(math.isfinite(number) for number in numbers):
+            raise BadReplyError(f"metric '{key}' holds NaN or infinity")
+    return message.content
+
+
+def last_line(reason: str | None) -> str:
+    """Return the last line of a reason, which is where a traceback names the error."""
+    lines = (reason or "no reason given").strip().splitlines()
+    return lines[-1][:300] if lines else "no reason given"

@@ -1,0 +1,253 @@
+"""The base of all strategies: it checks the replies, lets a defense judge them, and keeps the verdict."""
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from logging import WARNING
+from typing import Any, TypedDict, cast
+
+import numpy as np
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
+from flwr.common.logger import log
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import FedAvg
+from numpy.typing import NDArray
+
+from fedsec.defenses.updates import RoundUpdates, TooFewClientsError, Verdict
+from fedsec.seeds import Purpose, generator
+from fedsec.strategies.intake import Arrays, BatchNorm, Dropped, Intake, Layout, Limits, Reply, average_side
+from fedsec.strategies.replies import mean_of_common_metrics, reply_from_message, usable_evaluations
+
+
+class StrategyOptions(TypedDict, total=False):
+    """Keywords that every strategy takes: those of Flower's ``FedAvg``, and those of :class:`RobustStrategy`."""
+
+    fraction_train: float
+    fraction_evaluate: float
+    min_train_nodes: int
+    min_evaluate_nodes: int
+    min_available_nodes: int
+    weighted_by_key: str
+    arrayrecord_key: str
+    configrecord_key: str
+    train_metrics_aggr_fn: Any
+    evaluate_metrics_aggr_fn: Any
+    seed: int
+    min_replies: int
+    batchnorm: BatchNorm
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True)
+class RoundOutcome:
+    """What happened in one round of training, for the record.
+
+    Attributes:
+        server_round: which round.
+        node_ids: (n,) the clients that were judged; partitions, where the strategy was told of them.
+        num_examples: (n,) the examples that they claim.
+        verdict: the defense's verdict on them, or ``None`` when the round was skipped.
+        dropped: clients that were asked, or answered, and were not judged, with the reason.
+        skipped: why the global model stays as it is, or ``None``.
+        seconds: ``intake`` and ``defend``.
+    """
+
+    server_round: int
+    node_ids: tuple[int, ...]
+    num_examples: tuple[int, ...]
+    verdict: Verdict | None
+    dropped: tuple[Dropped, ...]
+    skipped: str | None
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+class RobustStrategy(FedAvg, ABC):
+    """FedAvg with its average replaced by a defense. A subclass is its constructor and :meth:`defend`.
+
+    A reply with the wrong keys, shapes or dtypes, with NaN or infinity, with a senseless number of examples,
+    with an error, or that does not come in time, is dropped and noted in :attr:`outcome`; it never raises and
+    never reaches the global model. With fewer than ``min_replies`` good replies, or fewer than the defense
+    needs, the round is skipped and the global model stays.
+
+    Args:
+        seed: seed of the defense's noise and, with :meth:`use_partitions`, of the sampling of clients.
+        min_replies: fewest good replies with which a round counts.
+        batchnorm: ``"apart"`` keeps BatchNorm's statistics out of what the defense sees and averages them with
+            the weights of its verdict; ``"included"`` treats them as parameters.
+        limits: bounds beyond which a reply is nonsense.
+        **fedavg: keywords of ``flwr.serverapp.strategy.FedAvg``.
+    """
+
+    def __init__(
+        self,
+        *,
+        seed: int = 0,
+        min_replies: int = 1,
+        batchnorm: BatchNorm = "apart",
+        limits: Limits | None = None,
+        **fedavg: Any,
+    ) -> None:
+        # Claims of clients weigh nothing by default, in the metrics no more than in the model.
+        fedavg.setdefault("train_metrics_aggr_fn", mean_of_common_metrics)
+        fedavg.setdefault("evaluate_metrics_aggr_fn", mean_of_common_metrics)
+        super().__init__(**fedavg)
+        self.seed = seed
+        self.min_replies = min_replies
+        self.batchnorm: BatchNorm = batchnorm
+        self.limits = limits or Limits()
+        self.outcome: RoundOutcome | None = None
+        self._intake = Intake()
+        self._layout: Layout | None = None
+        self._asked: tuple[int, ...] = ()
+        self._partition_of: Mapping[int, int] | None = None
+
+    @abstractmethod
+    def defend(self, updates: RoundUpdates, rng: np.random.Generator) -> Verdict:
+        """Judge one round's updates. Called with at least ``min_replies`` of them."""
+
+    def state(self) -> dict[str, NDArray[np.generic]]:
+        """Return what must outlive a restart of the server, for the checkpoint. Most defenses keep nothing."""
+        return {}
+
+    def load_state(self, state: Mapping[str, NDArray[np.generic]]) -> None:
+        """Take back what :meth:`state` returned."""
+        if state:
+            raise ValueError(f"{type(self).__name__} keeps no state; the checkpoint holds {sorted(state)}.")
+
+    def use_partitions(self, partition_of: Mapping[int, int]) -> None:
+        """Name, sort and sample the nodes by these partitions instead of Flower's node ids, which are random.
+
+        Args:
+            partition_of: partition of each node id. Nodes that are not in it are never asked.
+        """
+        self._partition_of = dict(partition_of)
+
+    @property
+    def global_vector(self) -> NDArray[np.float64]:
+        """The global model (d,) that this round's clients were sent."""
+        return self._sent().global_vector()
+
+    # What Flower calls.
+
+    def configure_train(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """Remember the arrays and whom they go to; sample by partition where the partitions are known."""
+        self.remember(decoded(arrays))
+        if self._partition_of is None:
+            messages = list(super().configure_train(server_round, arrays, config, grid))
+        else:
+            config["server-round"] = server_round
+            content = RecordDict({self.arrayrecord_key: arrays, self.configrecord_key: config})
+            sampled = self._sample(server_round, grid)
+            messages = list(self._construct_messages(content, sampled, MessageType.TRAIN))
+        self._asked = tuple(message.metadata.dst_node_id for message in messages)
+        return messages
+
+    def aggregate_train(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        """Judge the replies; return the new global arrays and the clients' metrics, or ``None`` for a skipped round."""
+        messages = list(replies)
+        read = [reply_from_message(message, self.weighted_by_key) for message in messages]
+        arrays = self.judge(server_round, [r for r in read if isinstance(r, Reply)], _dropped(read), self._asked)
+        if arrays is None or self.outcome is None:
+            return None, None
+        good = set(self.outcome.node_ids)
+        contents = [m.content for m in messages if self._name(m.metadata.src_node_id) in good and m.has_content()]
+        record = ArrayRecord({key: Array(array) for key, array in arrays.items()})
+        return record, self._metrics(self.train_metrics_aggr_fn, contents)
+
+    def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
+        """Average the metrics of the usable replies; the others are logged and left out."""
+        contents, dropped = usable_evaluations(replies, self.weighted_by_key)
+        for client in dropped:
+            log(WARNING, "round %d: evaluation of node %d left out: %s", server_round, client.node_id, client.reason)
+        return self._metrics(self.evaluate_metrics_aggr_fn, contents) if contents else None
+
+    # What Flower's adapters, new and legacy, share.
+
+    def remember(self, sent: Arrays) -> None:
+        """Keep the arrays that a round's clients are sent; their updates are measured from them."""
+        self._layout = Layout(sent, batchnorm=self.batchnorm)
+
+    def judge(
+        self, server_round: int, replies: Iterable[Reply], failed: Iterable[Dropped], asked: Iterable[int]
+    ) -> dict[str, NDArray[np.generic]] | None:
+        """Check the replies, let the defense judge the good ones, set :attr:`outcome`; return the new global arrays.
+
+        Args:
+            server_round: which round.
+            replies: what the clients sent, unchecked.
+            failed: clients known to have failed.
+            asked: node ids that were asked; the others' replies are dropped, the silent ones noted.
+        """
+        start = time.perf_counter()
+        layout, asked = self._sent(), set(asked)
+        replies, failed = list(replies), list(failed)
+        strangers = [Dropped(reply.node_id, "was not asked") for reply in replies if reply.node_id not in asked]
+        silent = asked - {reply.node_id for reply in replies} - {client.node_id for client in failed}
+        named = [
+            Reply(self._name(reply.node_id), reply.arrays, reply.num_examples, reply.loss)
+            for reply in replies
+            if reply.node_id in asked
+        ]
+        updates, side, bad = self._intake.collect(named, layout, self.limits)
+        others = [*failed, *strangers, *(Dropped(node, "no answer in time") for node in silent)]
+        dropped = bad + [Dropped(self._name(client.node_id), client.reason) for client in others]
+        taken = time.perf_counter()
+        verdict, skipped = self._verdict(server_round, updates)
+        seconds = {"intake": taken - start, "defend": time.perf_counter() - taken}
+        ids = tuple(int(node) for node in updates.node_ids)
+        ordered = tuple(sorted(dropped, key=lambda client: client.node_id))
+        examples = tuple(int(count) for count in updates.num_examples)
+        self.outcome = RoundOutcome(server_round, ids, examples, verdict, ordered, skipped, seconds)
+        for client in ordered:
+            log(WARNING, "round %d: node %d dropped: %s", server_round, client.node_id, client.reason)
+        if verdict is None:
+            log(WARNING, "round %d skipped, the global model stays: %s", server_round, skipped)
+            return None
+        return layout.rebuild(verdict.delta, average_side(side, verdict.weights))
+
+    def _verdict(self, server_round: int, updates: RoundUpdates) -> tuple[Verdict | None, str | None]:
+        if len(updates) < max(1, self.min_replies):
+            return None, f"{len(updates)} good replies; at least {max(1, self.min_replies)} are needed"
+        try:
+            verdict = self.defend(updates, generator(self.seed, Purpose.DEFENSE, server_round))
+        except TooFewClientsError as error:
+            return None, str(error)
+        if not np.isfinite(verdict.delta).all():
+            return None, "the defense's result holds NaN or infinity"
+        return verdict, None
+
+    def _sent(self) -> Layout:
+        if self._layout is None:
+            raise RuntimeError("aggregate_train was called before configure_train: no global model is known.")
+        return self._layout
+
+    def _name(self, node_id: int) -> int:
+        return node_id if self._partition_of is None else self._partition_of.get(node_id, node_id)
+
+    def _sample(self, server_round: int, grid: Grid) -> list[int]:
+        partition_of = self._partition_of or {}
+        available = sorted((n for n in grid.get_node_ids() if n in partition_of), key=partition_of.__getitem__)
+        size = min(len(available), max(round(len(available) * self.fraction_train), self.min_train_nodes))
+        rng = generator(self.seed, Purpose.SAMPLING, server_round)
+        return [available[i] for i in sorted(rng.choice(len(available), size, replace=False))]
+
+    def _metrics(self, aggregate: Any, contents: list[RecordDict]) -> MetricRecord | None:
+        try:
+            return cast(MetricRecord, aggregate(contents, self.weighted_by_key))
+        except Exception as error:  # the metrics are claims of clients too: they must not stop a run
+            log(WARNING, "the clients' metrics could not be aggregated (%s: %s)", type(error).__name__, error)
+            return None
+
+
+def decoded(arrays: ArrayRecord) -> dict[str, NDArray[np.generic]]:
+    """Return the arrays of a record by name."""
+    return {key: array.numpy() for key, array in arrays.items()}
+
+
+def _dropped(read: Iterable[Reply | Dropped]) -> list[Dropped]:
+    return [item for item in read if isinstance(item, Dropped)]

@@ -1,0 +1,1 @@
+"""One client's local work, and the server's evaluation."""

@@ -1,0 +1,97 @@
+"""What the server measures of the global model: main-task accuracy, accuracy of each class, backdoor accuracy."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn import functional as F
+
+from fedsec.attacks.triggers import Trigger
+from fedsec.metrics.classification import backdoor_accuracy, class_accuracies, main_task_accuracy
+from fedsec.training.batches import Normalisation, on_device
+from fedsec.training.parameters import set_arrays
+
+BATCH = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What was measured of one global model; accuracies in percent.
+
+    Attributes:
+        MA: main-task accuracy.
+        BA: backdoor accuracy, or ``None`` when the test set has no image of the source class.
+        loss: mean cross-entropy on the clean test set.
+        class_accuracy: accuracy of each class, ``None`` for one without images.
+    """
+
+    MA: float
+    BA: float | None
+    loss: float
+    class_accuracy: list[float | None]
+
+
+@torch.no_grad()
+def predict(
+    model: nn.Module, images: torch.Tensor, labels: torch.Tensor, normalise: Normalisation
+) -> tuple[NDArray[np.int64], float]:
+    """Return the predicted classes (N,) of ``images`` (N, C, H, W) uint8, and the mean cross-entropy."""
+    model.eval()
+    predictions, total = [], 0.0
+    for batch, wanted in zip(images.split(BATCH), labels.split(BATCH), strict=True):
+        logits = model(normalise(batch))
+        predictions.append(logits.argmax(1).cpu().numpy())
+        total += float(F.cross_entropy(logits, wanted, reduction="sum"))
+    return np.concatenate(predictions), total / len(labels)
+
+
+class Evaluator:
+    """Measures global models on the test set, and on its triggered images of the source class.
+
+    Args:
+        model: the network; its weights are replaced in every call.
+        images: (N, C, H, W) uint8 test images.
+        labels: (N,) their classes.
+        num_classes: number of classes.
+        normalise: turns bytes into what the model takes.
+        trigger: what the attacker stamps.
+        source: class whose triggered images are measured.
+        target: class that the attacker wants.
+        device: where to compute.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        images: NDArray[np.uint8],
+        labels: NDArray[np.int64],
+        num_classes: int,
+        normalise: Normalisation,
+        trigger: Trigger,
+        source: int,
+        target: int,
+        device: torch.device,
+    ) -> None:
+        self.model = model.to(device, memory_format=torch.channels_last)
+        self.labels = np.asarray(labels)
+        self.num_classes = num_classes
+        self.normalise = normalise
+        self.target = target
+        self.clean = on_device(images, labels, device)
+        chosen = np.flatnonzero(self.labels == source)
+        self.triggered = on_device(trigger.stamp(images[chosen]), self.labels[chosen], device)
+
+    def __call__(self, arrays: Mapping[str, NDArray[np.generic]]) -> Evaluation:
+        """Return the accuracies of the model with these arrays."""
+        set_arrays(self.model, list(arrays.values()))
+        predicted, loss = predict(self.model, *self.clean, self.normalise)
+        fooled = predict(self.model, *self.triggered, self.normalise)[0] if len(self.triggered[1]) else None
+        return Evaluation(
+            main_task_accuracy(predicted, self.labels),
+            None if fooled is None else backdoor_accuracy(fooled, self.target),
+            loss,
+            class_accuracies(predicted, self.labels, self.num_classes),
+        )
