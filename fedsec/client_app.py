@@ -15,7 +15,7 @@ from fedsec.data.datasets import load
 from fedsec.models.classifiers import build_classifier
 from fedsec.runs.config import RunConfig
 from fedsec.runs.loading import parse_flat
-from fedsec.scenario import code_hash, malicious, partitions, trigger
+from fedsec.scenario import attack_rounds, code_hash, malicious, partitions, trigger
 from fedsec.training.batches import Normalisation
 from fedsec.training.classifier import TrainingSettings
 
@@ -26,7 +26,7 @@ def build_client(config: RunConfig, partition: int) -> BenignClient:
     attack = config.attack
     if partition not in malicious(config):
         return BenignClient(task)
-    rounds = range(attack.start_round, (attack.end_round or config.federation.rounds) + 1)
+    rounds = attack_rounds(config)
     if attack.kind == "untargeted":
         return UntargetedClient(task, attack.label_share, rounds)
     stamp = trigger(config, load(config.data.dataset, "train"))

@@ -24,8 +24,8 @@ from fedsec.nodes import FederationError, NodeReport, meet
 from fedsec.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from fedsec.runs.checks import strategy_of
 from fedsec.runs.config import RunConfig
-from fedsec.runs.record import ClientRecord, RoundRecord, RunFolder, arrays_hash, config_hash
-from fedsec.scenario import code_hash, malicious, partition_settings, partitions, trigger
+from fedsec.runs.record import ClientRecord, Role, RoundRecord, RunFolder, arrays_hash, config_hash
+from fedsec.scenario import attack_rounds, code_hash, malicious, partition_settings, partitions, trigger
 from fedsec.seeds import Purpose, derived_seed
 from fedsec.strategies import RobustStrategy
 from fedsec.strategies.robust import decoded
@@ -70,6 +70,11 @@ class Federation:
     evaluate: Evaluator
     attackers: tuple[int, ...]
 
+    def roles(self, server_round: int) -> dict[int, Role]:
+        """Return what each malicious client is in a round; all others are honest."""
+        active = server_round in attack_rounds(self.config)
+        return dict.fromkeys(self.attackers, "malicious" if active else "dormant")
+
 
 def run_federation(grid: Grid, config: RunConfig, folder: RunFolder, observer: Observer) -> dict[str, Any]:
     """Run a federation from its start or its checkpoint to its last round; return the summary.
@@ -103,8 +108,7 @@ def summarise(config: RunConfig, folder: RunFolder, arrays: Mapping[str, NDArray
     rounds = folder.rounds()
     last, trained = rounds[-1], rounds[1:]
     seconds = [record["seconds"]["total"] for record in trained]
-    attackers = folder.environment()["malicious"]
-    counts = sum((_detection(record, attackers) for record in trained), NONE_JUDGED)
+    counts = sum((_detection(record["clients"]) for record in trained), NONE_JUDGED)
     return {
         "final": {"MA": last["MA"], "BA": last["BA"], "round": last["round"]},
         "detection": asdict(counts) | {"rounds": sum(1 for record in trained if not record["skipped"])},
@@ -174,7 +178,7 @@ def _train_round(
     line = RoundRecord(
         round=server_round,
         **measured,
-        clients=_client_records(strategy, federation.attackers),
+        clients=_client_records(strategy, federation.roles(server_round)),
         dropped=[asdict(client) for client in outcome.dropped] if outcome else [],
         skipped=outcome.skipped if outcome else None,
         metrics={key: float(value) for key, value in (metrics or {}).items() if isinstance(value, int | float)},
@@ -193,7 +197,7 @@ def _measured(federation: Federation, arrays: Arrays) -> dict[str, Any]:
     return measured
 
 
-def _client_records(strategy: RobustStrategy, attackers: Sequence[int]) -> list[ClientRecord]:
+def _client_records(strategy: RobustStrategy, roles: Mapping[int, Role]) -> list[ClientRecord]:
     outcome = strategy.outcome
     if outcome is None or outcome.verdict is None:
         return []
@@ -201,14 +205,15 @@ def _client_records(strategy: RobustStrategy, attackers: Sequence[int]) -> list[
         outcome.node_ids, outcome.verdict.weights, outcome.verdict.scores, outcome.num_examples, strict=True
     )
     return [
-        ClientRecord(client, float(weight), float(score), int(examples), client in attackers)
+        ClientRecord(client, float(weight), float(score), int(examples), roles.get(client, "honest"))
         for client, weight, score, examples in columns
     ]
 
 
-def _detection(record: Mapping[str, Any], attackers: Sequence[int]) -> Detection:
-    clients = record["clients"]
-    return detection([c["client"] for c in clients], [c["weight"] for c in clients], attackers)
+def _detection(clients: Sequence[Mapping[str, Any]]) -> Detection:
+    malicious_clients = [client["client"] for client in clients if client["role"] == "malicious"]
+    judged = [client for client in clients if client["role"] != "dormant"]
+    return detection([c["client"] for c in judged], [c["weight"] for c in judged], malicious_clients)
 
 
 def _evaluator(config: RunConfig, test: ImageDataset) -> Evaluator:

@@ -37,6 +37,11 @@ def malicious(config: RunConfig) -> tuple[int, ...]:
     return malicious_clients(config.federation.clients, config.attack.share, rng)
 
 
+def attack_rounds(config: RunConfig) -> range:
+    """Return the rounds in which the malicious clients attack."""
+    return range(config.attack.start_round, (config.attack.end_round or config.federation.rounds) + 1)
+
+
 def trigger(config: RunConfig, dataset: ImageDataset) -> Trigger:
     """Return the trigger for the images of ``dataset``."""
     channels, height, width = dataset.images.shape[1:]

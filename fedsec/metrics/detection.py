@@ -8,6 +8,8 @@ from dataclasses import dataclass
 class Detection:
     """Counts over client-rounds: one client judged in one round is one of them.
 
+    A malicious client in a round without attack behaves as an honest one and is left out.
+
     Attributes:
         caught: malicious clients that got weight 0.
         malicious: malicious clients that were judged.

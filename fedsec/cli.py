@@ -1,0 +1,267 @@
+"""``fedsec``: run, reproduce, report, list, data check."""
+
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table as RichTable
+
+from fedsec.runs.config import RunConfig
+from fedsec.runs.loading import ConfigError, overridden, parse, parse_assignment
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    help="What attacks do to a federation, and what helps.",
+    pretty_exceptions_enable=False,
+)
+data_app = typer.Typer(help="Data sets.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one key; repeatable.")]
+Engine = Annotated[str, typer.Option(help="ray, or local: one process, for tests and small runs.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on the last line.")]
+
+
+@app.command()
+def run(
+    file: Annotated[Path | None, typer.Argument(help="Run file, or a run's folder; without it, the default run.")] = None,
+    settings: Settings = None,
+    engine: Engine = "ray",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an unfinished run.")] = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run one federation and record it."""
+    from fedsec.engine.run import execute
+    from fedsec.progress import ProgressObserver
+    from fedsec.report.page import write_report
+    from fedsec.runs.record import RunFolder
+    from fedsec.server_app import checked
+
+    chosen = _engine(engine)
+    config, folder = _run_to_do(file, settings, resume)
+    checked(config, source=str(file or ""))
+    folder = folder or RunFolder.create(config)
+    console = _console(as_json)
+    with ProgressObserver(console, quiet=quiet) as observer, _crash_safe(folder.path):
+        observer.preparing(f"{config.run.name} {config.defense.strategy}", config.federation.rounds)
+        summary = execute(config, folder, observer, engine=chosen)
+    report = write_report([folder], folder.path / "figures")
+    if not quiet:
+        _show(console, config.run.name, next(iter(report.sections.values())))
+        console.print(f"record: {folder.path}", highlight=False, soft_wrap=True)
+    if as_json:
+        print(json.dumps({**summary, "folder": str(folder.path)}))
+
+
+@app.command()
+def reproduce(
+    file: Annotated[Path, typer.Argument(help="Table file.")],
+    seeds: Annotated[int | None, typer.Option(min=1, help="Seeds 0 to N-1 instead of those in the file.")] = None,
+    settings: Settings = None,
+    engine: Engine = "ray",
+    out: Annotated[Path | None, typer.Option(help="Folder of the report; by default beside the runs.")] = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run every cell of a table that is not finished yet, and print it beside the published one."""
+    from fedsec.engine.run import execute
+    from fedsec.progress import ProgressObserver
+    from fedsec.report.page import as_json as report_as_json
+    from fedsec.report.page import write_report
+    from fedsec.runs.record import RunFolder, runs_folder
+    from fedsec.runs.table import load_table, run_folder_name
+    from fedsec.server_app import checked
+
+    chosen = _engine(engine)
+    table = load_table(file)
+    runs = table.runs(range(seeds) if seeds else table.seeds, dict(map(parse_assignment, settings or [])))
+    for cell, config in runs:
+        checked(config, source=f"{file} ({cell.label()})")
+    console = _console(as_json)
+    folders = []
+    with ProgressObserver(console, quiet=quiet) as observer:
+        for number, (cell, config) in enumerate(runs, start=1):
+            path = runs_folder(config) / table.name / run_folder_name(cell, config)
+            folder = RunFolder(path) if (path / "config.toml").exists() else RunFolder.create(config, path)
+            folders.append(folder)
+            label = f"{number}/{len(runs)} {cell.label()} seed={config.run.seed}"
+            if folder.summary() is None:
+                observer.preparing(label, config.federation.rounds)
+                with _crash_safe(None):
+                    execute(config, folder, observer, engine=chosen)
+    target = out or folders[0].path.parent / "report"
+    report = write_report(folders, target, table)
+    for heading, shown in report.sections.items():
+        _show(console, f"{table.title}: {heading.lower()}", shown)
+    console.print(f"report: {(target / table.name).absolute()}.md, .csv, .png, .html", highlight=False, soft_wrap=True)
+    if as_json:
+        print(report_as_json(report))
+
+
+@app.command()
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders, or folders that hold some.")],
+    table: Annotated[Path | None, typer.Option(help="Table file whose cells the runs are.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("report"),
+    as_json: AsJson = False,
+) -> None:
+    """Write tables, pictures and a page on finished runs."""
+    from fedsec.report.page import as_json as report_as_json
+    from fedsec.report.page import find_runs, write_report
+    from fedsec.runs.table import load_table
+
+    written = write_report(find_runs(runs), out, load_table(table) if table else None)
+    console = _console(as_json)
+    for heading, shown in written.sections.items():
+        _show(console, heading, shown)
+    console.print(f"report: {out.absolute()}", highlight=False, soft_wrap=True)
+    if as_json:
+        print(report_as_json(written))
+
+
+@app.command("list")
+def list_everything(as_json: AsJson = False) -> None:
+    """List every data set, partition, model, attack and strategy, with options, units and source."""
+    from fedsec.catalogue import catalogue
+
+    entries = list(catalogue())
+    if as_json:
+        print(json.dumps([asdict(entry) for entry in entries]))
+        return
+    console = Console()
+    for kind in dict.fromkeys(entry.kind for entry in entries):
+        shown = RichTable(title=f"{kind}s", title_justify="left", show_lines=True)
+        for column in ("name", "what it is", "source", "options"):
+            shown.add_column(column, overflow="fold")
+        for entry in entries:
+            if entry.kind == kind:
+                options = "\n".join(f"{o.key} ({o.default}): {o.about}" for o in entry.options)
+                shown.add_row(entry.name, entry.about, entry.source, options)
+        console.print(shown, highlight=False, markup=False)
+
+
+@data_app.command("check")
+def data_check(
+    name: Annotated[str, typer.Argument(help="Data set, folder, or hub id.")],
+    as_json: AsJson = False,
+) -> None:
+    """Load a data set, decode it into the cache if needed, and say what is in it."""
+    import numpy as np
+
+    from fedsec.data.datasets import load
+
+    train, test = load(name, "train"), load(name, "test")
+    found: dict[str, Any] = {"dataset": name, "cache": str(train.folder), "classes": list(train.classes)}
+    for split, part in (("train", train), ("test", test)):
+        counts = np.bincount(part.labels, minlength=len(train.classes)).tolist()
+        found[split] = {"examples": len(part), "image": list(part.images.shape[1:]), "per_class": counts}
+    found |= {"mean": list(train.mean), "std": list(train.std)}
+    if as_json:
+        print(json.dumps(found))
+        return
+    for key, value in found.items():
+        print(f"{key}: {value}")
+
+
+def main() -> None:
+    """Run the command line; a mistake of the user's is one line and exit code 2, a failed run is exit code 1."""
+    logging.getLogger("flwr").setLevel(logging.ERROR)
+    try:
+        app()
+    except Exception as error:
+        code = _exit_code(error)
+        if code is None:
+            raise
+        for line in str(error).splitlines() or [type(error).__name__]:
+            print(f"fedsec: {line}", file=sys.stderr)
+        sys.exit(code)
+
+
+def _exit_code(error: Exception) -> int | None:
+    """Return the exit code of an error that a person can do something about, ``None`` for a bug."""
+    from fedsec.data.sources import DataError
+
+    if isinstance(error, ConfigError | DataError):
+        return 2
+    from fedsec.engine.simulation import RayMissingError
+    from fedsec.nodes import FederationError
+    from fedsec.runs.checkpoint import CheckpointError
+
+    if isinstance(error, RayMissingError):
+        return 2
+    return 1 if isinstance(error, FederationError | CheckpointError | OSError) else None
+
+
+def _run_to_do(file: Path | None, settings: list[str] | None, resume: bool) -> tuple[RunConfig, Any]:
+    """Return the configuration to run, and the folder to go on in where there is one."""
+    from fedsec.runs.loading import load_run_file
+    from fedsec.runs.record import RunFolder, unfinished_run
+
+    overrides = dict(map(parse_assignment, settings or []))
+    if file is not None and file.is_dir():
+        if not resume:
+            raise ConfigError(["this is a folder; give --resume to go on with the run in it"], str(file))
+        if overrides:
+            raise ConfigError(["--set cannot change a run that has begun"], str(file))
+        folder = RunFolder(file.absolute())
+        return folder.config(), folder
+    config = load_run_file(file, overrides) if file else parse(overridden({}, overrides), source="--set")
+    if not resume and not config.run.resume:
+        return config, None
+    folder_found = unfinished_run(config)
+    if folder_found is None:
+        raise ConfigError([f"--resume: no unfinished run {config.run.name!r} with this configuration"], str(file or ""))
+    return config, folder_found
+
+
+def _engine(name: str) -> Any:
+    if name not in ("ray", "local"):
+        raise ConfigError([f"--engine: found {name!r}; expected 'ray' or 'local'"])
+    return name
+
+
+class _crash_safe:  # noqa: N801 (used as a function)
+    """End at once on Ctrl-C, and say how to go on: every finished round is on disk.
+
+    Ray's threads would wait for the run to end before they let go; its processes end with this one.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder = folder
+        self._before: Callable[..., Any] | int | None = None
+
+    def __enter__(self) -> None:
+        self._before = signal.signal(signal.SIGINT, self._stop)
+
+    def __exit__(self, *exception: object) -> None:
+        signal.signal(signal.SIGINT, self._before)
+
+    def _stop(self, number: int, frame: object) -> None:
+        again = f"fedsec run --resume {self.folder}" if self.folder else "the same command"
+        os.write(2, f"\nfedsec: interrupted; every finished round is kept, go on with: {again}\n".encode())
+        os._exit(130)
+
+
+def _console(as_json: bool) -> Console:
+    return Console(stderr=as_json)
+
+
+def _show(console: Console, title: str, table: Any) -> None:
+    shown = RichTable(title=title, title_justify="left")
+    for column in table.columns:
+        axis = "." in column and not column.startswith("s ")
+        shown.add_column(column.rpartition(".")[2], justify="left" if axis else "right", no_wrap=axis)
+    for row in table.to_numpy().tolist():
+        shown.add_row(*row)
+    console.print(shown, highlight=False, markup=False)

@@ -1,0 +1,72 @@
+"""What a person sees while runs go on."""
+
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from fedsec.runs.config import RunConfig
+from fedsec.runs.record import RoundRecord, RunFolder
+
+
+class ProgressObserver:
+    """Shows a bar with round, MA, BA and the time left; prints notices and dropped replies above it.
+
+    Args:
+        console: where to show it.
+        quiet: show nothing at all.
+    """
+
+    def __init__(self, console: Console, *, quiet: bool = False) -> None:
+        self.label = ""
+        self._quiet = quiet
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[accuracies]}"),
+            TimeRemainingColumn(compact=True),
+            console=console,
+            disable=quiet,
+            transient=not console.is_terminal,
+        )
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> "ProgressObserver":
+        """Start showing."""
+        self._progress.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Stop showing."""
+        self._progress.stop()
+
+    def preparing(self, label: str, rounds: int) -> None:
+        """Show that a run is about to start, while its engine does."""
+        self.label = label
+        self._task = self._progress.add_task(label, total=rounds, accuracies="starting")
+
+    def started(self, config: RunConfig, folder: RunFolder, first_round: int) -> None:
+        """Show that the clients are there."""
+        if self._task is None:
+            self.preparing(config.run.name, config.federation.rounds)
+        if self._task is not None:
+            self._progress.update(self._task, completed=first_round - 1, accuracies="training")
+
+    def noticed(self, text: str) -> None:
+        """Print a notice above the bar."""
+        self._print(f"[yellow]note[/yellow] {self.label}: {text}")
+
+    def finished_round(self, record: RoundRecord) -> None:
+        """Move the bar on, and print what went wrong in the round."""
+        backdoor = "  -  " if record.BA is None else f"{record.BA:5.1f}"
+        if self._task is not None:
+            self._progress.update(self._task, completed=record.round, accuracies=f"MA {record.MA:5.1f}  BA {backdoor}")
+        for client in record.dropped:
+            self._print(f"[yellow]note[/yellow] round {record.round}: node {client['node_id']} dropped: {client['reason']}")
+        if record.skipped:
+            self._print(f"[yellow]note[/yellow] round {record.round} skipped: {record.skipped}")
+
+    def _print(self, text: str) -> None:
+        if not self._quiet:
+            self._progress.console.print(text, highlight=False)

@@ -1,0 +1,1 @@
+"""Tables, figures and one page from run records. Nothing here trains, and nothing imports torch."""

@@ -1,0 +1,107 @@
+"""Pictures of runs."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt  # noqa: E402 (the backend is chosen first)
+import numpy as np  # noqa: E402
+from matplotlib.axes import Axes  # noqa: E402
+from matplotlib.figure import Figure  # noqa: E402
+from numpy.typing import NDArray  # noqa: E402
+
+from fedsec.runs.record import RunFolder  # noqa: E402
+
+COLOURS = plt.get_cmap("tab10").colors  # type: ignore[attr-defined]
+STYLE = {"axes.spines.top": False, "axes.spines.right": False, "font.size": 9, "axes.titlesize": 10}
+
+
+def overview(runs: Mapping[str, Sequence[RunFolder]]) -> Figure:
+    """Return clean and triggered images above, and MA and BA by round below, a line for each label.
+
+    Args:
+        runs: the runs under each label; several (of different seeds) are averaged, with their range shaded.
+    """
+    first = next(iter(runs.values()))[0]
+    with plt.rc_context(STYLE):
+        figure = plt.figure(figsize=(9, 5.4), layout="constrained")
+        top, bottom = figure.subfigures(2, 1, height_ratios=[1, 2.6])
+        _draw_samples(top, *_samples(first))
+        left, right = bottom.subplots(1, 2, sharex=True)
+        start = first.config().attack.start_round
+        for colour, (label, folders) in enumerate(runs.items()):
+            _draw_measure(left, folders, "MA", label, COLOURS[colour % 10])
+            _draw_measure(right, folders, "BA", label, COLOURS[colour % 10])
+        for axes, title in ((left, "main-task accuracy (MA), %"), (right, "backdoor accuracy (BA), %")):
+            axes.set(title=title, xlabel="round", ylim=(-3, 103))
+            if start > 1:
+                axes.axvline(start - 0.5, color="0.6", linestyle=":", linewidth=1)
+        left.legend(frameon=False, fontsize=8, loc="lower right")
+    return figure
+
+
+def partition(counts: NDArray[np.int64], classes: Sequence[str], malicious: Sequence[int]) -> Figure:
+    """Return who holds how many examples of which class (thesis on GAN balancing, figures 5.1 to 5.3).
+
+    Args:
+        counts: (clients, classes) numbers of examples.
+        classes: a name for each class.
+        malicious: clients to mark.
+    """
+    clients = len(counts)
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(figsize=(max(5.0, 0.35 * clients + 2.5), 3.4), layout="constrained")
+        left = np.zeros(clients)
+        for number, name in enumerate(classes):
+            axes.bar(range(clients), counts[:, number], bottom=left, label=name, color=plt.get_cmap("tab20")(number % 20))
+            left += counts[:, number]
+        labels = [f"{client}\nmalicious" if client in malicious else str(client) for client in range(clients)]
+        axes.set_xticks(range(clients), labels if clients <= 20 else [""] * clients, fontsize=7)
+        axes.set(xlabel="client", ylabel="examples")
+        axes.legend(title="class", frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure
+
+
+def partition_of(folder: RunFolder) -> Figure:
+    """Return :func:`partition` for a recorded run."""
+    environment = folder.environment()
+    return partition(np.array(environment["class_counts"]), environment["classes"], environment["malicious"])
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Write a figure as PNG and close it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=140)
+    plt.close(figure)
+    return path
+
+
+def _draw_measure(axes: Axes, folders: Sequence[RunFolder], measure: str, label: str, colour: Any) -> None:
+    curves = [{record["round"]: record[measure] for record in folder.rounds()} for folder in folders]
+    rounds = sorted(set.intersection(*(set(curve) for curve in curves)) - {0})
+    values = np.array([[np.nan if c[r] is None else c[r] for r in rounds] for c in curves], float)
+    if np.isnan(values).all():
+        return
+    axes.plot(rounds, values.mean(axis=0), label=label, color=colour, linewidth=1.6)
+    if len(values) > 1:
+        axes.fill_between(rounds, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.15, linewidth=0)
+
+
+def _samples(folder: RunFolder) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    with np.load(folder.path / "samples.npz", allow_pickle=False) as images:
+        return images["clean"], images["triggered"]
+
+
+def _draw_samples(figure: Any, clean: NDArray[np.uint8], triggered: NDArray[np.uint8]) -> None:
+    if len(clean) == 0:
+        return
+    for row, images in zip(figure.subplots(2, len(clean), squeeze=False), (clean, triggered), strict=True):
+        for axes, image in zip(row, images, strict=True):
+            picture = image.transpose(1, 2, 0)
+            axes.imshow(picture.squeeze(), cmap="gray" if picture.shape[2] == 1 else None, vmin=0, vmax=255)
+            axes.set_axis_off()
+    figure.suptitle("test images of the source class: clean, and with the trigger", fontsize=9)

@@ -1,0 +1,71 @@
+"""Finished runs as rows of a pandas table."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from fedsec.runs.config import flatten
+from fedsec.runs.record import RunFolder
+
+NO_NUMBERS = ("run.name", "run.output", "run.resume", "run.seed")
+ATTACK_ONLY = ("attack.kind", "attack.share", "attack.start-round", "attack.end-round", "attack.label-share")
+
+
+def run_folders(path: Path) -> list[RunFolder]:
+    """Return the finished runs at and below ``path``, in the order of their names."""
+    found = sorted({file.parent for file in path.rglob("summary.json")})
+    return [RunFolder(folder) for folder in found if (folder / "config.toml").exists()]
+
+
+def read_runs(folders: Iterable[RunFolder]) -> pd.DataFrame:
+    """Return one row a run: every key of its configuration, its final accuracies, and what its defense did.
+
+    Accuracies are percent; ``caught`` is the percent of malicious client-rounds that got weight 0,
+    ``false_alarms`` of honest ones, and ``attacked`` whether any client was malicious.
+    """
+    return pd.DataFrame([_row(folder) for folder in folders])
+
+
+def with_floor(runs: pd.DataFrame) -> pd.DataFrame:
+    """Add ``floor``: BA of the same run with nobody attacking, or failing that, of plain averaging's.
+
+    It is NaN where no such run is at hand.
+    """
+    if runs.empty:
+        return runs.assign(floor=pd.Series(dtype=float))
+    settings = [key for key in runs.columns if "." in key and key not in (*NO_NUMBERS[:-1], *ATTACK_ONLY)]
+    looser = [key for key in settings if not key.startswith("defense.")]
+    clean = runs[~runs["attacked"]]
+    exact = clean.groupby(settings, dropna=False)["BA"].mean().to_dict()
+    plain = clean[clean["defense.strategy"] == "fedavg"].groupby(looser, dropna=False)["BA"].mean().to_dict()
+    keys = zip(*(_rows(runs, settings), _rows(runs, looser)), strict=True)
+    return runs.assign(floor=[exact.get(same, plain.get(loose, float("nan"))) for same, loose in keys])
+
+
+def _rows(runs: pd.DataFrame, columns: list[str]) -> list[tuple[Any, ...]]:
+    return list(runs[columns].itertuples(index=False, name=None))
+
+
+def _row(folder: RunFolder) -> dict[str, Any]:
+    summary: Mapping[str, Any] = folder.summary() or {}
+    config, counts = folder.config(), summary["detection"]
+    backdoor = summary["final"]["BA"]
+    return {
+        **flatten(config),
+        "attacked": config.attacked,
+        "MA": summary["final"]["MA"],
+        "BA": float("nan") if backdoor is None else backdoor,
+        "caught": _percent(counts["caught"], counts["malicious"]),
+        "false_alarms": _percent(counts["false_alarms"], counts["honest"]),
+        "seconds_per_round": summary["seconds_per_round"],
+        "dropped": summary["dropped"],
+        "skipped": summary["skipped"],
+        "code": folder.environment()["code"],
+        "folder": str(folder.path),
+    }
+
+
+def _percent(part: int, whole: int) -> float:
+    return 100.0 * part / whole if whole else float("nan")
