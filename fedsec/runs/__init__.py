@@ -1,0 +1,1 @@
+"""A run's configuration, record and checkpoint."""

@@ -1,0 +1,190 @@
+"""The configuration of a run: what every key means, and one clear error for each that is wrong.
+
+A run is one TOML file. Its tables flatten to the keys of Flower's run config (``data.q``), so the same file serves
+``fedsec run``, ``flwr run --run-config`` and a cell of a table.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, Strict
+from pydantic.dataclasses import dataclass as validated
+
+from fedsec.attacks.triggers import Corner, TriggerKind
+from fedsec.data.partition import Scheme
+from fedsec.defenses.flame import ClusteredBy
+from fedsec.defenses.krum import Distance, Neighbours
+from fedsec.defenses.mean import Weighting
+from fedsec.defenses.norm_clipping import NoiseScale
+from fedsec.strategies.intake import BatchNorm
+from fedsec.strategies.trimmed_mean import Trim
+
+Scalar = bool | int | float | str
+Flat = dict[str, Scalar]
+
+StrategyName = Literal["fedavg", "krum", "multi-krum", "trimmed-mean", "norm-clip-noise", "flame"]
+AttackKind = Literal["none", "backdoor", "untargeted"]
+ModelName = Literal["lenet5", "resnet18"]
+
+_SECTION = ConfigDict(
+    extra="forbid",
+    alias_generator=lambda name: name.replace("_", "-"),
+    validate_by_name=False,
+    allow_inf_nan=False,
+)
+
+# Nothing is converted: "10" is no number, and neither is true.
+Int = Annotated[int, Strict()]
+Float = Annotated[float, Strict()]
+Flag = Annotated[bool, Strict()]
+Count = Annotated[Int, Field(ge=1, le=1_000_000)]
+Share = Annotated[Float, Field(gt=0.0, le=1.0)]
+
+
+def _about(text: str, default: Any, **bounds: Any) -> Any:
+    return Field(default, description=text, **bounds)
+
+
+@validated(frozen=True, config=_SECTION)
+class RunSection:
+    """Which run this is."""
+
+    name: str = _about("name of the run's folder", "quickstart", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    seed: Int = _about("seed of every random draw", 0, ge=0, le=2**31 - 1)
+    output: str = _about('folder of the records; "" is runs/ in the current folder', "")
+    resume: Flag = _about("go on with the newest unfinished run of this configuration", False)
+
+
+@validated(frozen=True, config=_SECTION)
+class DataSection:
+    """What is learned, and who holds what of it."""
+
+    dataset: str = _about("digits, mnist, fashion_mnist, cifar10, dermamnist, a folder, or a hub id", "digits")
+    partition: Scheme = _about("how the training examples are dealt out", "label-skew")
+    q: Float = _about("label skew: probability that an example goes to its class's group", 0.5, gt=0.0, le=1.0)
+    alpha: Float = _about("concentration of the Dirichlet partition; small is skewed", 0.5, gt=0.0, le=1e6)
+    balance: Literal["none"] = _about("what fills a client's missing classes", "none")
+
+
+@validated(frozen=True, config=_SECTION)
+class ModelSection:
+    """What is trained."""
+
+    name: ModelName = _about("network", "lenet5")
+
+
+@validated(frozen=True, config=_SECTION)
+class FederationSection:
+    """How the federation trains."""
+
+    clients: Count = _about("number of clients; each holds one partition", 10)
+    rounds: Count = _about("rounds of training", 20)
+    fraction: Share = _about("share of the clients that train in a round", 1.0)
+    local_epochs: Count = _about("passes of a client over its examples in a round", 2)
+    batch_size: Count = _about("examples in a step of SGD", 32)
+    learning_rate: Float = _about("step size of the clients' SGD", 0.1, gt=0.0, le=100.0)
+    momentum: Float = _about("momentum of the clients' SGD", 0.0, ge=0.0, lt=1.0)
+    min_replies: Count = _about("fewest good replies with which a round counts", 1)
+    round_timeout: Float = _about("seconds after which a silent client is given up", 3600.0, gt=0.0)
+    node_timeout: Float = _about("seconds to wait at the start for all clients to connect", 120.0, gt=0.0)
+    device: Literal["auto", "cpu", "cuda"] = _about("where the clients train; auto takes a GPU if there is one", "auto")
+    gpus_per_client: Float = _about("share of a GPU that a client takes on Ray; 0 shares all evenly", 0.0, ge=0.0)
+
+
+@validated(frozen=True, config=_SECTION)
+class AttackSection:
+    """What the malicious clients do. Source, target and trigger are measured even when nobody attacks."""
+
+    kind: AttackKind = _about("none, backdoor (trigger), untargeted (random labels)", "backdoor")
+    share: Float = _about("share of the clients that are malicious", 0.4, ge=0.0, le=0.5)
+    source: Int = _about("class whose triggered images are to be misclassified", 0, ge=0)
+    target: Int = _about("class that they are to be taken for", 6, ge=0)
+    trigger: TriggerKind = _about("trojan (a plus sign), patch (white), noise-patch (random colours)", "trojan")
+    trigger_size: Int = _about("side of the trigger in pixels", 5, ge=1)
+    trigger_corner: Corner = _about("where the trigger lies, one pixel from the edges", "bottom-right")
+    label_share: Share = _about("untargeted: share of a client's labels that are changed", 1.0)
+    start_round: Count = _about("first round of the attack", 1)
+    end_round: Int = _about("last round of the attack; 0 is the last of all", 0, ge=0)
+
+
+@validated(frozen=True, config=_SECTION)
+class DefenseSection:
+    """What the server does about it. ``""`` leaves an option at the strategy's own default."""
+
+    strategy: StrategyName = _about("defense", "flame")
+    batchnorm: BatchNorm = _about("statistics of BatchNorm: apart from what the defense sees, or included", "apart")
+    weighting: Weighting | None = _about("fedavg: equal, or examples (as the clients claim)", None)
+    num_malicious: Int | None = _about("krum, multi-krum: malicious clients to expect (f)", None, ge=0)
+    neighbours: Neighbours | None = _about("krum: nearest n - f - 2 (the paper), or all (the thesis)", None)
+    distance: Distance | None = _about("krum, multi-krum, trimmed-mean: squared, or euclidean", None)
+    num_selected: Int | None = _about("multi-krum: updates to average (m)", None, ge=1)
+    trim_ratio: Float | None = _about("trimmed-mean: share of the clients to trim (beta)", None, gt=0.0, lt=1.0)
+    trim: Trim | None = _about("trimmed-mean: coordinates (the paper), or updates (the thesis)", None)
+    clip: Annotated[Float, Field(gt=0.0)] | Literal["median"] | None = _about(
+        "norm-clip-noise, flame: highest L2 norm of an update, in units of the weights, or median", None
+    )
+    noise: Float | None = _about("norm-clip-noise, flame: standard deviation of the noise", None, ge=0.0)
+    noise_scale: NoiseScale | None = _about("norm-clip-noise, flame: absolute, or a multiple of the clip", None)
+    clustered_by: ClusteredBy | None = _about("flame: cosines of models (the paper) or updates (the thesis)", None)
+
+    def options(self) -> dict[str, Any]:
+        """Return the options of the strategy that are given, by the keyword of its constructor."""
+        names = [field.name for field in fields(self) if field.name not in ("strategy", "batchnorm")]
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+
+@validated(frozen=True, config=_SECTION)
+class RunConfig:
+    """Everything that decides a run's numbers, but for the engine."""
+
+    run: RunSection = Field(default_factory=RunSection)
+    data: DataSection = Field(default_factory=DataSection)
+    model: ModelSection = Field(default_factory=ModelSection)
+    federation: FederationSection = Field(default_factory=FederationSection)
+    attack: AttackSection = Field(default_factory=AttackSection)
+    defense: DefenseSection = Field(default_factory=DefenseSection)
+
+    @property
+    def attacked(self) -> bool:
+        """Whether any client is malicious."""
+        return self.attack.kind != "none" and round(self.federation.clients * self.attack.share) > 0
+
+    @property
+    def clients_per_round(self) -> int:
+        """How many clients train in a round."""
+        return max(1, round(self.federation.clients * self.federation.fraction))
+
+
+def flatten(config: RunConfig) -> Flat:
+    """Return the configuration as the keys of Flower's run config; an option that is not given is ``""``."""
+    flat: Flat = {}
+    for section, values in asdict(config).items():  # type: ignore[call-overload]
+        for key, value in values.items():
+            flat[f"{section}.{key.replace('_', '-')}"] = "" if value is None else value
+    return flat
+
+
+def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Return dotted keys as tables: ``{"data.q": 0.5}`` as ``{"data": {"q": 0.5}}``."""
+    tables: dict[str, Any] = {}
+    for key, value in flat.items():
+        section, _, name = key.partition(".")
+        if name:
+            tables.setdefault(section, {})[name] = value
+        else:
+            tables[key] = value
+    return tables
+
+
+def same_numbers(value: Any) -> Any:
+    """Return whole floats as integers, so that 1.0 and 1 hash alike."""
+    return int(value) if isinstance(value, float) and math.isfinite(value) and value.is_integer() else value
+
+
+def identity(config: RunConfig) -> dict[str, Scalar]:
+    """Return the part of the configuration that decides a run's numbers: all but its name, folder and time-outs."""
+    left_out = {"run.name", "run.output", "run.resume", "federation.round-timeout", "federation.node-timeout"}
+    left_out |= {"federation.device", "federation.gpus-per-client"}
+    return {key: same_numbers(value) for key, value in flatten(config).items() if key not in left_out}

@@ -1,0 +1,184 @@
+"""Reading a configuration, with one line for everything that is wrong with it."""
+
+import difflib
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from fedsec.runs.config import DefenseSection, Flat, RunConfig, flatten, nested
+
+REQUIRED = ("data.dataset", "attack.kind", "defense.strategy")
+"""What a run file must say itself. Everything else has a default."""
+
+_ADAPTER = TypeAdapter(RunConfig)
+
+
+class ConfigError(ValueError):
+    """A configuration cannot be used.
+
+    Attributes:
+        problems: one line for each problem; it names the key, what was found, and what would do.
+    """
+
+    def __init__(self, problems: Iterable[str], source: str = "") -> None:
+        self.problems = list(problems)
+        prefix = f"{source}: " if source else ""
+        super().__init__("\n".join(prefix + problem for problem in self.problems))
+
+
+def known_keys() -> list[str]:
+    """Return every key that a configuration may hold."""
+    return list(flatten(RunConfig()))
+
+
+def parse(tables: Mapping[str, Any], *, source: str = "", required: Iterable[str] = ()) -> RunConfig:
+    """Return the configuration that nested ``tables`` describe.
+
+    Args:
+        tables: ``{"data": {"q": 0.5}, ...}``, as a TOML file reads.
+        source: where they come from, named in the error.
+        required: keys that must be there.
+
+    Raises:
+        ConfigError: unknown, missing or mistyped keys, or values out of range.
+    """
+    given = {section: _without_unset(section, values) for section, values in tables.items()}
+    missing = [key for key in required if not _holds(tables, key)]
+    problems = [f"{key}: missing; {_expectation(key)}" for key in missing]
+    try:
+        config = _ADAPTER.validate_python(given)
+    except ValidationError as error:
+        raise ConfigError([*problems, *_problems(error)], source) from None
+    if problems:
+        raise ConfigError(problems, source)
+    return config
+
+
+def parse_flat(flat: Mapping[str, Any], *, source: str = "") -> RunConfig:
+    """Return the configuration that dotted keys describe, as Flower's run config has them."""
+    return parse(nested(flat), source=source)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return a TOML file's tables.
+
+    Raises:
+        ConfigError: there is no such file, or it is not TOML.
+    """
+    try:
+        with open(path, "rb") as file:
+            return tomllib.load(file)
+    except OSError as error:
+        raise ConfigError([f"{error.strerror or error}; give a TOML file"], str(path)) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError([f"not TOML: {error}"], str(path)) from None
+
+
+def load_run_file(path: Path, overrides: Flat | None = None) -> RunConfig:
+    """Return the configuration in a run file, with ``overrides`` by dotted key put over it.
+
+    Raises:
+        ConfigError: the file or an override cannot be used.
+    """
+    tables = overridden(read_toml(path), overrides or {})
+    for word in ("axes", "published", "title"):
+        if word in tables:
+            raise ConfigError([f"{word}: this is a table of runs; use 'fedsec reproduce {path}'"], str(path))
+    return parse(tables, source=str(path), required=REQUIRED)
+
+
+def overridden(tables: Mapping[str, Any], overrides: Flat) -> dict[str, Any]:
+    """Return ``tables`` with ``overrides`` by dotted key put over them."""
+    merged = {key: dict(value) if isinstance(value, Mapping) else value for key, value in tables.items()}
+    for section, values in nested(overrides).items():
+        if isinstance(values, dict) and isinstance(merged.get(section, {}), dict):
+            merged[section] = merged.get(section, {}) | values
+        else:
+            merged[section] = values
+    return merged
+
+
+def parse_assignment(text: str) -> tuple[str, Any]:
+    """Return key and value of ``key=value``; the value is read as TOML, and as plain text where it is none.
+
+    Raises:
+        ConfigError: there is no ``=`` or no key.
+    """
+    key, separator, value = text.partition("=")
+    key = key.strip()
+    if not separator or not key:
+        raise ConfigError([f"--set {text!r}: expected key=value, such as data.q=0.9"])
+    try:
+        return key, tomllib.loads(f"value = {value.strip()}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key, value.strip()
+
+
+def _without_unset(section: str, values: Any) -> Any:
+    # "" is how a run config, which has no null, says that a strategy's option keeps its own default.
+    if section != "defense" or not isinstance(values, Mapping):
+        return values
+    optional = {field.name.replace("_", "-") for field in fields(DefenseSection) if field.default.default is None}  # type: ignore[attr-defined]
+    return {key: value for key, value in values.items() if value != "" or key not in optional}
+
+
+def _holds(tables: Mapping[str, Any], key: str) -> bool:
+    section, _, name = key.partition(".")
+    values = tables.get(section)
+    return isinstance(values, Mapping) and name in values
+
+
+def _problems(error: ValidationError) -> list[str]:
+    by_key: dict[str, list[Any]] = {}
+    for problem in error.errors():
+        by_key.setdefault(".".join(str(part) for part in problem["loc"][:2]), []).append(problem)
+    return [f"{key}: {_explained(key, problems)}" for key, problems in by_key.items()]
+
+
+def _explained(key: str, problems: list[Any]) -> str:
+    first = problems[0]
+    if first["type"] == "unexpected_keyword_argument":
+        return f"unknown key; {_suggestion(key)}"
+    if first["type"].startswith("dataclass"):
+        return f"found {first['input']!r}; expected a table, such as [{key}]"
+    expected = " or ".join(_expected(problem) for problem in problems)
+    guess = _closest(first["input"], expected)
+    return f"found {first['input']!r}; expected {expected}{guess}"
+
+
+def _expected(problem: Any) -> str:
+    text = problem["msg"].removeprefix("Input should be ").removeprefix("a valid ")
+    article = {"integer": "an integer", "number": "a number", "string": "a text in quotes", "boolean": "true or false"}
+    return article.get(text, str(text))
+
+
+def _closest(found: object, expected: str) -> str:
+    choices = [word.strip("',") for word in expected.split() if word.startswith("'")]
+    close = difflib.get_close_matches(str(found), choices, 1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _suggestion(key: str) -> str:
+    section, _, name = key.partition(".")
+    keys = known_keys()
+    sections = sorted({known.partition(".")[0] for known in keys})
+    if section not in sections:
+        close = difflib.get_close_matches(key, keys, 1) or difflib.get_close_matches(section, sections, 1)
+        return f"did you mean {close[0]}?" if close else f"the tables are {', '.join(sections)}"
+    names = [known.partition(".")[2] for known in keys if known.startswith(section + ".")]
+    close = difflib.get_close_matches(name.replace("_", "-").lower(), names, 1)
+    elsewhere = [known for known in keys if known.partition(".")[2] == name]
+    if elsewhere:
+        return f"did you mean {elsewhere[0]}?"
+    return f"did you mean {section}.{close[0]}?" if close else f"{section} has {', '.join(names)}"
+
+
+def _expectation(key: str) -> str:
+    section, _, name = key.partition(".")
+    table = next(field for field in fields(RunConfig) if field.name == section)
+    field = next(field for field in fields(table.type) if field.name == name.replace("-", "_"))  # type: ignore[arg-type]
+    return f"expected {field.default.description}"  # type: ignore[attr-defined]

@@ -1,0 +1,191 @@
+"""What a run leaves behind: its folder, one line a round, and a summary."""
+
+import hashlib
+import json
+import math
+import os
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import tomli_w
+from numpy.typing import NDArray
+
+from fedsec.durable import sync_folder, write_atomically
+from fedsec.runs.config import RunConfig, flatten, identity, nested
+from fedsec.runs.loading import ConfigError, parse, read_toml
+
+
+Role = Literal["honest", "malicious", "dormant"]
+"""Dormant is a malicious client in a round without attack: it behaves as an honest one, and counts as neither."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientRecord:
+    """One judged client of one round."""
+
+    client: int
+    weight: float
+    score: float
+    examples: int
+    role: Role
+
+
+@dataclass(frozen=True, slots=True)
+class RoundRecord:
+    """One line of ``rounds.jsonl``. Round 0 is the global model before any training.
+
+    Attributes:
+        round: which round.
+        MA: main-task accuracy in percent.
+        BA: backdoor accuracy in percent; ``None`` where it is not defined.
+        loss: mean cross-entropy on the clean test set.
+        class_accuracy: percent right of each class.
+        clients: the judged clients.
+        dropped: node and reason of each reply that was not used.
+        skipped: why the global model stayed, or ``None``.
+        metrics: means of what the clients reported.
+        seconds: by stage: train, intake, defend, evaluate, record, total.
+        peak_memory_mib: highest resident memory of the server's process so far.
+    """
+
+    round: int
+    MA: float
+    BA: float | None
+    loss: float
+    class_accuracy: list[float | None]
+    clients: list[ClientRecord] = field(default_factory=list)
+    dropped: list[dict[str, int | str]] = field(default_factory=list)
+    skipped: str | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    peak_memory_mib: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """The folder of one run, ``runs/<name>/<id>/``."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, config: RunConfig, path: Path | None = None) -> "RunFolder":
+        """Make the folder of a new run, with the configuration in it.
+
+        Args:
+            config: the run's configuration.
+            path: the folder; by default a new one below :func:`runs_folder`, named by time.
+        """
+        if path is None:
+            stamp = time.strftime("%Y%m%d-%H%M%S")
+            path = runs_folder(config) / config.run.name / f"{stamp}-{secrets.token_hex(2)}"
+        path.mkdir(parents=True, exist_ok=True)
+        given = {key: value for key, value in flatten(config).items() if value != "" and key != "run.resume"}
+        write_atomically(path / "config.toml", lambda file: tomli_w.dump(nested(given), file))
+        return cls(path.absolute())
+
+    @property
+    def checkpoint(self) -> Path:
+        """File of the checkpoint."""
+        return self.path / "checkpoint" / "latest.safetensors"
+
+    def config(self) -> RunConfig:
+        """Return the configuration that the run was started with."""
+        return parse(read_toml(self.path / "config.toml"), source=str(self.path / "config.toml"))
+
+    def write_environment(self, environment: Mapping[str, Any]) -> None:
+        """Keep what the run ran on, and what was drawn before its first round."""
+        self._write_json("environment.json", environment)
+
+    def environment(self) -> dict[str, Any]:
+        """Return what :meth:`write_environment` kept."""
+        return self._read_json("environment.json")
+
+    def write_samples(self, **images: NDArray[np.uint8]) -> None:
+        """Keep a few images for the report's pictures."""
+        write_atomically(self.path / "samples.npz", lambda file: np.savez(file, **images))
+
+    def append_round(self, record: RoundRecord) -> None:
+        """Add one round to ``rounds.jsonl`` and make it durable."""
+        line = json.dumps(_finite(asdict(record)), allow_nan=False) + "\n"
+        with open(self.path / "rounds.jsonl", "ab") as file:
+            file.write(line.encode())
+            file.flush()
+            os.fsync(file.fileno())
+        sync_folder(self.path)
+
+    def rounds(self) -> list[dict[str, Any]]:
+        """Return the rounds that are on disk; a last line that was cut short by a crash is left out."""
+        try:
+            lines = (self.path / "rounds.jsonl").read_bytes().split(b"\n")
+        except FileNotFoundError:
+            return []
+        return [json.loads(line) for line in lines[:-1]]
+
+    def keep_rounds(self, last: int) -> None:
+        """Forget the rounds after ``last``: their model did not reach the checkpoint, so they are done again."""
+        kept = [json.dumps(record) for record in self.rounds() if record["round"] <= last]
+        content = "".join(line + "\n" for line in kept).encode()
+        write_atomically(self.path / "rounds.jsonl", lambda file: file.write(content))
+
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        """Mark the run as finished."""
+        self._write_json("summary.json", summary)
+
+    def summary(self) -> dict[str, Any] | None:
+        """Return the summary of a finished run, ``None`` while it is not."""
+        return self._read_json("summary.json") if (self.path / "summary.json").exists() else None
+
+    def _write_json(self, name: str, content: Mapping[str, Any]) -> None:
+        text = json.dumps(_finite(content), indent=1, allow_nan=False)
+        write_atomically(self.path / name, lambda file: file.write(text.encode()))
+
+    def _read_json(self, name: str) -> dict[str, Any]:
+        content: dict[str, Any] = json.loads((self.path / name).read_text())
+        return content
+
+
+def runs_folder(config: RunConfig) -> Path:
+    """Return the folder of all runs: ``run.output``, else ``$FEDSEC_RUNS``, else ``runs`` in the current folder."""
+    return Path(config.run.output or os.environ.get("FEDSEC_RUNS") or "runs").expanduser().absolute()
+
+
+def unfinished_run(config: RunConfig) -> RunFolder | None:
+    """Return the newest unfinished run whose numbers this configuration decides, or ``None``."""
+    for folder in sorted((runs_folder(config) / config.run.name).glob("*/"), reverse=True):
+        run = RunFolder(folder.absolute())
+        try:
+            if run.summary() is None and identity(run.config()) == identity(config):
+                return run
+        except (ConfigError, json.JSONDecodeError):
+            continue
+    return None
+
+
+def config_hash(config: RunConfig) -> str:
+    """Return a short hash of everything in the configuration that decides the run's numbers."""
+    return hashlib.sha256(json.dumps(identity(config), sort_keys=True).encode()).hexdigest()[:12]
+
+
+def arrays_hash(arrays: Mapping[str, NDArray[np.generic]]) -> str:
+    """Return the SHA-256 of a model: names, shapes, dtypes and values."""
+    digest = hashlib.sha256()
+    for key, array in arrays.items():
+        digest.update(f"{key} {array.dtype} {array.shape}\n".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def _finite(value: Any) -> Any:
+    """Return ``value`` with NaN and infinity as ``None``, which JSON has no other word for."""
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
