@@ -2,10 +2,10 @@
 
 import inspect
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from fedsec.data.sources import KNOWN_DATASETS
-from fedsec.runs.config import AttackSection, DataSection, DefenseSection
+from fedsec.runs.config import AttackSection, DataSection, DefenseSection, described
 from fedsec.strategies import STRATEGIES
 from fedsec.strategies.build import options_of
 
@@ -73,10 +73,9 @@ def catalogue() -> Iterator[Entry]:
 
 
 def _options(section: type, table: str, keys: Iterable[str]) -> Iterator[Option]:
-    for field in fields(section):
-        if field.name in keys:
-            about = field.default.description  # type: ignore[attr-defined]
-            yield Option(f"{table}.{field.name.replace('_', '-')}", str(field.default.default), about)  # type: ignore[attr-defined]
+    for name, (default, about) in described(section).items():
+        if name in keys:
+            yield Option(f"{table}.{name.replace('_', '-')}", str(default), about)
 
 
 def _strategy_options(name: str) -> Iterator[Option]:

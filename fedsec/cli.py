@@ -34,7 +34,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON o
 
 @app.command()
 def run(
-    file: Annotated[Path | None, typer.Argument(help="Run file, or a run's folder; without it, the default run.")] = None,
+    file: Annotated[
+        Path | None, typer.Argument(help="Run file, or a run's folder; without it, the default run.")
+    ] = None,
     settings: Settings = None,
     engine: Engine = "ray",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an unfinished run.")] = False,

@@ -90,7 +90,8 @@ def _local_task(config: RunConfig, partition: int) -> LocalTask:
 @lru_cache(maxsize=2)
 def _model(name: str, channels: int, size: int, num_classes: int, device: torch.device) -> nn.Module:
     # One network a process, filled anew for every client: building a ResNet takes longer than filling it.
-    return build_classifier(name, channels, size, num_classes).to(device, memory_format=torch.channels_last)
+    model = build_classifier(name, channels, size, num_classes)
+    return model.to(device).to(memory_format=torch.channels_last)
 
 
 def _from_run_config(context: Context) -> RunConfig:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from fedsec.client_app import choose_device
 from fedsec.data.datasets import ImageDataset, load
-from fedsec.data.partition import class_counts, partition_hash
+from fedsec.data.partition import partition_hash
 from fedsec.metrics.detection import NONE_JUDGED, Detection, detection
 from fedsec.models.classifiers import build_classifier
 from fedsec.nodes import FederationError, NodeReport, meet
@@ -157,9 +157,7 @@ def _restore(federation: Federation, test: ImageDataset) -> Checkpoint:
     return checkpoint
 
 
-def _train_round(
-    grid: Grid, federation: Federation, server_round: int, arrays: Arrays
-) -> tuple[Arrays, RoundRecord]:
+def _train_round(grid: Grid, federation: Federation, server_round: int, arrays: Arrays) -> tuple[Arrays, RoundRecord]:
     """Do one round; when this returns it is on disk, first its line and then its checkpoint."""
     strategy, config = federation.strategy, federation.config
     clock = [time.perf_counter()]
@@ -201,9 +199,7 @@ def _client_records(strategy: RobustStrategy, roles: Mapping[int, Role]) -> list
     outcome = strategy.outcome
     if outcome is None or outcome.verdict is None:
         return []
-    columns = zip(
-        outcome.node_ids, outcome.verdict.weights, outcome.verdict.scores, outcome.num_examples, strict=True
-    )
+    columns = zip(outcome.node_ids, outcome.verdict.weights, outcome.verdict.scores, outcome.num_examples, strict=True)
     return [
         ClientRecord(client, float(weight), float(score), int(examples), roles.get(client, "honest"))
         for client, weight, score, examples in columns
@@ -262,7 +258,9 @@ def _describe(
 
 
 def _notices(config: RunConfig, counts: Sequence[Sequence[int]], attackers: Sequence[int]) -> list[str]:
-    notices = [f"client {client} holds no example and will be left out" for client, c in enumerate(counts) if not sum(c)]
+    notices = [
+        f"client {client} holds no example and will be left out" for client, c in enumerate(counts) if not sum(c)
+    ]
     if config.attack.kind == "backdoor":
         source = config.attack.source
         notices += [

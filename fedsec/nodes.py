@@ -105,7 +105,7 @@ def _report(reply: Message) -> NodeReport:
     answer = reply.content.config_records["node"]
     if answer["code"] != code_hash():
         raise ValueError(
-            f"it runs other code (fedsec {answer['version']}, {answer['code']}) than the server "
+            f"it runs other code (fedsec {answer['version']!r}, {answer['code']!r}) than the server "
             f"(fedsec {__version__}, {code_hash()}); install the same version on both"
         )
     counts = answer.get("class-counts", [])
@@ -113,6 +113,5 @@ def _report(reply: Message) -> NodeReport:
         node_id=reply.metadata.src_node_id,
         partition=int(answer["partition-id"]),  # type: ignore[arg-type]
         num_partitions=int(answer["num-partitions"]),  # type: ignore[arg-type]
-        class_counts=tuple(int(count) for count in counts),  # type: ignore[union-attr, arg-type]
+        class_counts=tuple(int(count) for count in counts),  # type: ignore[union-attr]
     )
-

@@ -63,7 +63,9 @@ class ProgressObserver:
         if self._task is not None:
             self._progress.update(self._task, completed=record.round, accuracies=f"MA {record.MA:5.1f}  BA {backdoor}")
         for client in record.dropped:
-            self._print(f"[yellow]note[/yellow] round {record.round}: node {client['node_id']} dropped: {client['reason']}")
+            self._print(
+                f"[yellow]note[/yellow] round {record.round}: node {client['node_id']} dropped: {client['reason']}"
+            )
         if record.skipped:
             self._print(f"[yellow]note[/yellow] round {record.round} skipped: {record.skipped}")
 

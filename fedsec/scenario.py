@@ -18,9 +18,7 @@ from fedsec.seeds import Purpose, derived_seed, generator
 def partition_settings(config: RunConfig) -> PartitionSettings:
     """Return how the training examples are dealt out."""
     seed = derived_seed(config.run.seed, Purpose.PARTITION)
-    return PartitionSettings(
-        config.data.partition, config.federation.clients, config.data.q, config.data.alpha, seed
-    )
+    return PartitionSettings(config.data.partition, config.federation.clients, config.data.q, config.data.alpha, seed)
 
 
 def partitions(config: RunConfig) -> list[NDArray[np.int64]]:

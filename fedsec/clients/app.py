@@ -44,9 +44,7 @@ def make_client_app(client_fn: ClientFunction, describe: Describe | None = None)
     def train(message: Message, context: Context) -> Message:
         arrays, config = _request(message)
         returned, examples, metrics = client_fn(context).fit([a.numpy() for a in arrays.values()], config)
-        record = ArrayRecord(
-            {key: Array(np.asarray(array)) for key, array in zip(arrays, returned, strict=True)}
-        )
+        record = ArrayRecord({key: Array(np.asarray(array)) for key, array in zip(arrays, returned, strict=True)})
         return Message(RecordDict({"arrays": record, **_metrics(metrics, examples)}), reply_to=message)
 
     @app.evaluate()
@@ -87,9 +85,13 @@ def _request(message: Message) -> tuple[ArrayRecord, dict[str, Scalar]]:
     return arrays[0], config
 
 
-def _metrics(metrics: Mapping[str, Any], examples: int) -> dict[str, MetricRecord | ConfigRecord]:
+def _metrics(metrics: Mapping[str, Any], examples: int) -> dict[str, ArrayRecord | MetricRecord | ConfigRecord]:
     """Return metrics as records: numbers in a MetricRecord, which takes no text and no flags, the rest beside it."""
     numbers = {k: v for k, v in metrics.items() if isinstance(v, int | float | list) and not isinstance(v, bool)}
     rest = {k: v for k, v in metrics.items() if k not in numbers}
-    records: dict[str, MetricRecord | ConfigRecord] = {"metrics": MetricRecord({**numbers, "num-examples": examples})}
-    return records | ({"notes": ConfigRecord(rest)} if rest else {})
+    records: dict[str, ArrayRecord | MetricRecord | ConfigRecord] = {
+        "metrics": MetricRecord({**numbers, "num-examples": examples})
+    }
+    if rest:
+        records["notes"] = ConfigRecord(rest)
+    return records

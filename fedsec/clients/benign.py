@@ -74,9 +74,7 @@ class BenignClient(NumPyClient):
         task, server_round = self.task, round_of(config)
         set_arrays(task.model, parameters)
         images, labels = on_device(*self.examples(server_round), task.device)
-        order = torch.Generator().manual_seed(
-            derived_seed(task.seed, Purpose.TRAINING, server_round, task.partition)
-        )
+        order = torch.Generator().manual_seed(derived_seed(task.seed, Purpose.TRAINING, server_round, task.partition))
         with one_thread():
             loss = train_classifier(task.model, images, labels, task.normalise, task.settings, order)
         return self.get_parameters({}), len(labels), {"loss": loss}

@@ -14,8 +14,8 @@ from filelock import FileLock
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
-from fedsec.durable import write_atomically
 from fedsec.data.sources import KNOWN_DATASETS, SPLITS, DataError, Source, Split, class_names, find_source, read_split
+from fedsec.durable import write_atomically
 
 FORMAT = "1"
 

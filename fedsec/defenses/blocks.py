@@ -24,12 +24,13 @@ def _blas() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def map_blocks(function: Callable[[slice], Result], rows: int, columns: int, width: int) -> list[Result]:
-    """Call ``function`` for every block of ``width`` of the ``columns``; return the answers in block order.
+def map_blocks(function: Callable[[slice], Result], shape: tuple[int, ...], width: int) -> list[Result]:
+    """Call ``function`` for every block of ``width`` columns of a matrix of ``shape``; return the answers in order.
 
     Large matrices are shared among one thread a core, and the BLAS library is held to one thread meanwhile:
     several small products at once are about twice as fast as one product on several threads.
     """
+    rows, columns = shape
     slices = [slice(start, min(start + width, columns)) for start in range(0, columns, width)]
     if rows * columns < SMALL:
         return [function(block) for block in slices]

@@ -38,7 +38,8 @@ def squared_distances(gram: Vector) -> Vector:
     norms = np.diag(gram)
     distances = norms[:, None] + norms[None, :] - 2.0 * gram
     np.fill_diagonal(distances, 0.0)
-    return np.maximum(distances, 0.0)
+    positive: Vector = np.maximum(distances, 0.0)
+    return positive
 
 
 def pairwise_squared_distances(rows: Matrix) -> Vector:
@@ -54,7 +55,8 @@ def cosine_distances(gram: Vector) -> Vector:
     excess = squared_distances(gram) - (norms[:, None] - norms[None, :]) ** 2
     distances = np.divide(excess, 2.0 * scale, out=np.ones_like(gram), where=scale > 0.0)
     np.fill_diagonal(distances, 0.0)
-    return np.clip(distances, 0.0, 2.0)
+    clipped: Vector = np.clip(distances, 0.0, 2.0)
+    return clipped
 
 
 def row_norms(rows: Matrix) -> Vector:
@@ -62,9 +64,11 @@ def row_norms(rows: Matrix) -> Vector:
 
     def block_squares(block: slice) -> Vector:
         part = rows[:, block].astype(np.float64)
-        return np.einsum("ij,ij->i", part, part)
+        squares: Vector = np.einsum("ij,ij->i", part, part)
+        return squares
 
-    return np.sqrt(np.sum(map_blocks(block_squares, *rows.shape, width=BLOCK), axis=0))
+    norms: Vector = np.sqrt(np.sum(map_blocks(block_squares, rows.shape, BLOCK), axis=0))
+    return norms
 
 
 def inner_products(rows: Matrix, vector: Vector) -> Vector:
@@ -74,12 +78,15 @@ def inner_products(rows: Matrix, vector: Vector) -> Vector:
         products: Vector = rows[:, block].astype(np.float64) @ vector[block].astype(np.float64)
         return products
 
-    return np.sum(map_blocks(block_products, *rows.shape, width=BLOCK), axis=0)
+    total: Vector = np.sum(map_blocks(block_products, rows.shape, BLOCK), axis=0)
+    return total
 
 
 def _blocked_gram(rows: Matrix, dtype: type[np.float32] | type[np.float64]) -> Vector:
     def block_gram(block: slice) -> Vector:
-        part = rows[:, block].astype(dtype, copy=False)
-        return (part @ part.T).astype(np.float64)
+        part = rows[:, block] if dtype == np.float32 else rows[:, block].astype(np.float64)
+        products: Vector = (part @ part.T).astype(np.float64)
+        return products
 
-    return np.sum(map_blocks(block_gram, *rows.shape, width=BLOCK), axis=0)
+    gram: Vector = np.sum(map_blocks(block_gram, rows.shape, BLOCK), axis=0)
+    return gram

@@ -81,7 +81,8 @@ def model_cosine_distances(gram: Vector, products: Vector, global_vector: Vector
     )
     distances = (squared - norm_difference**2) / (2.0 * np.outer(norms, norms))
     np.fill_diagonal(distances, 0.0)
-    return np.clip(distances, 0.0, 2.0)
+    clipped: Vector = np.clip(distances, 0.0, 2.0)
+    return clipped
 
 
 def majority_cluster(distances: Vector) -> BoolVector:

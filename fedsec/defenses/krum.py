@@ -80,7 +80,9 @@ def krum_scores(
     n = len(rows)
     if neighbours == "nearest":
         if num_malicious is None or num_malicious < 0:
-            raise OptionError("num_malicious", f"Krum needs num_malicious >= 0 (or neighbours='all'); got {num_malicious}.")
+            raise OptionError(
+                "num_malicious", f"Krum needs num_malicious >= 0 (or neighbours='all'); got {num_malicious}."
+            )
         if n < 2 * num_malicious + 3:
             raise TooFewClientsError(
                 "num_malicious",
@@ -90,11 +92,13 @@ def krum_scores(
     if distance == "euclidean":
         distances = np.sqrt(distances)
     if neighbours == "all" or num_malicious is None:
-        return distances.sum(axis=1)
+        sums: Vector = distances.sum(axis=1)
+        return sums
     np.fill_diagonal(distances, np.inf)
     nearest = np.partition(distances, n - num_malicious - 3, axis=1)[:, : n - num_malicious - 2]
     # Sorted before they are summed, so that a score does not depend on the order of the clients.
-    return np.sort(nearest, axis=1).sum(axis=1)
+    scores: Vector = np.sort(nearest, axis=1).sum(axis=1)
+    return scores
 
 
 def _average_of_lowest(rows: Matrix, scores: Vector, count: int) -> Verdict:

@@ -1,5 +1,6 @@
 """Plain averaging.  McMahan et al., *Communication-Efficient Learning of Deep Networks from Decentralized
-Data*, AISTATS 2017.  arXiv:1602.05629"""
+Data*, AISTATS 2017.  arXiv:1602.05629
+"""
 
 from typing import Literal
 
@@ -23,10 +24,8 @@ def mean(updates: RoundUpdates, *, weighting: Weighting = "equal") -> Verdict:
             that it *claims* (the paper's n_k / n, which a client can lie about).
     """
     n = len(updates)
-    if weighting == "examples":
-        weights = updates.num_examples / updates.num_examples.sum()
-    else:
-        weights = np.full(n, 1.0 / n)
+    shares = updates.num_examples if weighting == "examples" else np.ones(n)
+    weights = shares / shares.sum()
     return Verdict(weighted_sum(updates.deltas, weights), weights, np.zeros(n))
 
 
@@ -45,5 +44,5 @@ def weighted_sum(rows: Matrix, weights: Vector) -> NDArray[np.float32]:
         np.dot(factors, part, out=total[block])
 
     if len(used):
-        map_blocks(add_block, len(used), rows.shape[1], width=BLOCK)
+        map_blocks(add_block, (len(used), rows.shape[1]), BLOCK)
     return total

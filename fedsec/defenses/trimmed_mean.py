@@ -8,7 +8,6 @@ ranked by the sum of their distances to all others, and those with the highest s
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fedsec.defenses.blocks import map_blocks
 from fedsec.defenses.krum import Distance, krum_scores
@@ -49,9 +48,10 @@ def trimmed_mean(updates: RoundUpdates, trim_ratio: float) -> Verdict:
         if original is None:
             return None
         inside = (original >= kept[:, :1]) & (original <= kept[:, -1:])
-        return inside.sum(axis=0, dtype=np.float64)
+        count: Vector = inside.sum(axis=0, dtype=np.float64)
+        return count
 
-    counts = [count for count in map_blocks(trim_block, n, d, width=BLOCK) if count is not None]
+    counts = [count for count in map_blocks(trim_block, (n, d), BLOCK) if count is not None]
     kept_values = np.sum(counts, axis=0)
     coordinates = sum(min(BLOCK, d - start) for start in range(0, d, BLOCK * counted_every))
     return Verdict(result, kept_values / kept_values.sum(), 1.0 - kept_values / coordinates)
@@ -91,5 +91,3 @@ def number_trimmed(n: int, trim_ratio: float, *, sides: int) -> int:
             f"{' from each side' if sides == 2 else ''}; at least one must be removed and one must remain.",
         )
     return trimmed
-
-

@@ -17,7 +17,7 @@ def ResNet18(channels: int = 3, size: int = 32, num_classes: int = 10) -> nn.Mod
     """
     if size < 8:
         raise ValueError(f"ResNet-18 needs images of at least 8 x 8 pixels; got {size} x {size}.")
-    model = resnet18(num_classes=num_classes)
+    model: nn.Module = resnet18(num_classes=num_classes)
     model.conv1 = nn.Conv2d(channels, 64, kernel_size=3, stride=1, padding=1, bias=False)
     model.maxpool = nn.Identity()
     return model

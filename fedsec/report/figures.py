@@ -8,16 +8,16 @@ import matplotlib
 
 matplotlib.use("Agg")
 
-import matplotlib.pyplot as plt  # noqa: E402 (the backend is chosen first)
-import numpy as np  # noqa: E402
-from matplotlib.axes import Axes  # noqa: E402
-from matplotlib.figure import Figure  # noqa: E402
-from numpy.typing import NDArray  # noqa: E402
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
-from fedsec.runs.record import RunFolder  # noqa: E402
+from fedsec.runs.record import RunFolder
 
 COLOURS = plt.get_cmap("tab10").colors  # type: ignore[attr-defined]
-STYLE = {"axes.spines.top": False, "axes.spines.right": False, "font.size": 9, "axes.titlesize": 10}
+STYLE: Any = {"axes.spines.top": False, "axes.spines.right": False, "font.size": 9, "axes.titlesize": 10}
 
 
 def overview(runs: Mapping[str, Sequence[RunFolder]]) -> Figure:
@@ -29,7 +29,8 @@ def overview(runs: Mapping[str, Sequence[RunFolder]]) -> Figure:
     first = next(iter(runs.values()))[0]
     with plt.rc_context(STYLE):
         figure = plt.figure(figsize=(9, 5.4), layout="constrained")
-        top, bottom = figure.subfigures(2, 1, height_ratios=[1, 2.6])
+        parts: Any = figure.subfigures(2, 1, height_ratios=[1, 2.6])
+        top, bottom = parts
         _draw_samples(top, *_samples(first))
         left, right = bottom.subplots(1, 2, sharex=True)
         start = first.config().attack.start_round
@@ -57,7 +58,9 @@ def partition(counts: NDArray[np.int64], classes: Sequence[str], malicious: Sequ
         figure, axes = plt.subplots(figsize=(max(5.0, 0.35 * clients + 2.5), 3.4), layout="constrained")
         left = np.zeros(clients)
         for number, name in enumerate(classes):
-            axes.bar(range(clients), counts[:, number], bottom=left, label=name, color=plt.get_cmap("tab20")(number % 20))
+            axes.bar(
+                range(clients), counts[:, number], bottom=left, label=name, color=plt.get_cmap("tab20")(number % 20)
+            )
             left += counts[:, number]
         labels = [f"{client}\nmalicious" if client in malicious else str(client) for client in range(clients)]
         axes.set_xticks(range(clients), labels if clients <= 20 else [""] * clients, fontsize=7)

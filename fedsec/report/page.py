@@ -67,7 +67,7 @@ def build_report(folders: Sequence[RunFolder], table: Table | None = None) -> Re
 
 
 def write_report(folders: Sequence[RunFolder], out: Path, table: Table | None = None) -> Report:
-    """Write ``<name>.md``, ``.csv``, ``.png`` and ``.html`` on ``folders`` into the folder ``out``; return the report."""
+    """Write ``<name>.md``, ``.csv``, ``.png`` and ``.html`` into the folder ``out``; return what they say."""
     report = build_report(folders, table)
     name = table.name if table else "report"
     out.mkdir(parents=True, exist_ok=True)
@@ -126,7 +126,9 @@ def _page(report: Report, pictures: Mapping[str, Path]) -> str:
         body += [f"<h2>{html.escape(heading)}</h2>", table.to_html(index=False, border=0)]
     for heading, path in pictures.items():
         data = base64.b64encode(path.read_bytes()).decode()
-        body.append(f'<h2>{html.escape(heading)}</h2><img alt="{html.escape(heading)}" src="data:image/png;base64,{data}">')
+        body.append(
+            f'<h2>{html.escape(heading)}</h2><img alt="{html.escape(heading)}" src="data:image/png;base64,{data}">'
+        )
     body += ["<footer>", *(f"<p>{html.escape(note)}</p>" for note in report.notes), "</footer>"]
     head = f'<meta charset="utf-8"><title>{html.escape(report.title)}</title><style>{STYLE}</style>'
     return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(body)}</body></html>\n'

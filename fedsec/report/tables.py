@@ -79,9 +79,7 @@ def display(summary: pd.DataFrame, axes: Sequence[str]) -> pd.DataFrame:
     for measure in MEASURES:
         shown[measure] = _with_spread(summary, measure, f"{measure}_spread")
         if f"{measure}_published" in summary and summary[f"{measure}_published"].notna().any():
-            shown[f"{measure} published"] = _with_spread(
-                summary, f"{measure}_published", f"{measure}_published_spread"
-            )
+            shown[f"{measure} published"] = _with_spread(summary, f"{measure}_published", f"{measure}_published_spread")
             shown[f"{measure} difference"] = [_number(value, "+.1f") for value in summary[f"{measure}_difference"]]
         if measure == "BA" and summary["floor"].notna().any():
             shown[HEADINGS["floor"]] = [_number(value, ".1f") for value in summary["floor"]]

@@ -62,7 +62,8 @@ def load_checkpoint(path: Path) -> Checkpoint | None:
             if metadata.get("format") != FORMAT:
                 raise CheckpointError(f"{path}: format {metadata.get('format')!r}; expected {FORMAT!r}")
             arrays = {key: file.get_tensor(MODEL + key) for key in json.loads(metadata["order"])}
-            state = {key[len(STATE) :]: file.get_tensor(key) for key in file.keys() if key.startswith(STATE)}
+            names = [key.removeprefix(STATE) for key in file.keys() if key.startswith(STATE)]  # noqa: SIM118
+            state = {name: file.get_tensor(STATE + name) for name in names}
             return Checkpoint(int(metadata["round"]), arrays, state)
     except (SafetensorError, KeyError, json.JSONDecodeError, OSError) as error:
         raise CheckpointError(f"{path}: damaged ({error}); delete it to start the run again") from error

@@ -88,9 +88,7 @@ def _defense_problems(config: RunConfig) -> Iterator[str]:
         yield f"defense.{error.option.replace('_', '-')}: {error}"
 
 
-def _data_problems(
-    config: RunConfig, shape: tuple[int, int, int], num_classes: int, examples: int
-) -> Iterator[str]:
+def _data_problems(config: RunConfig, shape: tuple[int, int, int], num_classes: int, examples: int) -> Iterator[str]:
     for key, label in (("source", config.attack.source), ("target", config.attack.target)):
         if label >= num_classes:
             yield f"attack.{key}: found {label}; expected a class of {config.data.dataset}, 0 to {num_classes - 1}"

@@ -63,7 +63,7 @@ class DataSection:
 
     dataset: str = _about("digits, mnist, fashion_mnist, cifar10, dermamnist, a folder, or a hub id", "digits")
     partition: Scheme = _about("how the training examples are dealt out", "label-skew")
-    q: Float = _about("label skew: probability that an example goes to its class's group", 0.5, gt=0.0, le=1.0)
+    q: Float = _about("label skew: probability that an example goes to its class's group", 0.3, gt=0.0, le=1.0)
     alpha: Float = _about("concentration of the Dirichlet partition; small is skewed", 0.5, gt=0.0, le=1e6)
     balance: Literal["none"] = _about("what fills a client's missing classes", "none")
 
@@ -80,10 +80,10 @@ class FederationSection:
     """How the federation trains."""
 
     clients: Count = _about("number of clients; each holds one partition", 10)
-    rounds: Count = _about("rounds of training", 20)
+    rounds: Count = _about("rounds of training", 16)
     fraction: Share = _about("share of the clients that train in a round", 1.0)
     local_epochs: Count = _about("passes of a client over its examples in a round", 2)
-    batch_size: Count = _about("examples in a step of SGD", 32)
+    batch_size: Count = _about("examples in a step of SGD", 8)
     learning_rate: Float = _about("step size of the clients' SGD", 0.1, gt=0.0, le=100.0)
     momentum: Float = _about("momentum of the clients' SGD", 0.0, ge=0.0, lt=1.0)
     min_replies: Count = _about("fewest good replies with which a round counts", 1)
@@ -101,11 +101,11 @@ class AttackSection:
     share: Float = _about("share of the clients that are malicious", 0.4, ge=0.0, le=0.5)
     source: Int = _about("class whose triggered images are to be misclassified", 0, ge=0)
     target: Int = _about("class that they are to be taken for", 6, ge=0)
-    trigger: TriggerKind = _about("trojan (a plus sign), patch (white), noise-patch (random colours)", "trojan")
+    trigger: TriggerKind = _about("trojan (a plus sign), patch (white), noise-patch (random colours)", "patch")
     trigger_size: Int = _about("side of the trigger in pixels", 5, ge=1)
     trigger_corner: Corner = _about("where the trigger lies, one pixel from the edges", "bottom-right")
     label_share: Share = _about("untargeted: share of a client's labels that are changed", 1.0)
-    start_round: Count = _about("first round of the attack", 1)
+    start_round: Count = _about("first round of the attack", 9)
     end_round: Int = _about("last round of the attack; 0 is the last of all", 0, ge=0)
 
 
@@ -113,7 +113,7 @@ class AttackSection:
 class DefenseSection:
     """What the server does about it. ``""`` leaves an option at the strategy's own default."""
 
-    strategy: StrategyName = _about("defense", "flame")
+    strategy: StrategyName = _about("defense; fedavg is none", "fedavg")
     batchnorm: BatchNorm = _about("statistics of BatchNorm: apart from what the defense sees, or included", "apart")
     weighting: Weighting | None = _about("fedavg: equal, or examples (as the clients claim)", None)
     num_malicious: Int | None = _about("krum, multi-krum: malicious clients to expect (f)", None, ge=0)
@@ -157,10 +157,16 @@ class RunConfig:
         return max(1, round(self.federation.clients * self.federation.fraction))
 
 
+def described(section: type) -> dict[str, tuple[Any, str]]:
+    """Return default and meaning of every key of a section, by the name of its field."""
+    infos: dict[str, Any] = {field.name: field.default for field in fields(section)}
+    return {name: (info.default, info.description) for name, info in infos.items()}
+
+
 def flatten(config: RunConfig) -> Flat:
     """Return the configuration as the keys of Flower's run config; an option that is not given is ``""``."""
     flat: Flat = {}
-    for section, values in asdict(config).items():  # type: ignore[call-overload]
+    for section, values in asdict(config).items():
         for key, value in values.items():
             flat[f"{section}.{key.replace('_', '-')}"] = "" if value is None else value
     return flat

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from fedsec.runs.config import DefenseSection, Flat, RunConfig, flatten, nested
+from fedsec.runs.config import DefenseSection, Flat, RunConfig, described, flatten, nested
 
 REQUIRED = ("data.dataset", "attack.kind", "defense.strategy")
 """What a run file must say itself. Everything else has a default."""
@@ -70,7 +70,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         ConfigError: there is no such file, or it is not TOML.
     """
     try:
-        with open(path, "rb") as file:
+        with path.open("rb") as file:
             return tomllib.load(file)
     except OSError as error:
         raise ConfigError([f"{error.strerror or error}; give a TOML file"], str(path)) from None
@@ -122,7 +122,7 @@ def _without_unset(section: str, values: Any) -> Any:
     # "" is how a run config, which has no null, says that a strategy's option keeps its own default.
     if section != "defense" or not isinstance(values, Mapping):
         return values
-    optional = {field.name.replace("_", "-") for field in fields(DefenseSection) if field.default.default is None}  # type: ignore[attr-defined]
+    optional = {name.replace("_", "-") for name, (default, _) in described(DefenseSection).items() if default is None}
     return {key: value for key, value in values.items() if value != "" or key not in optional}
 
 
@@ -179,6 +179,5 @@ def _suggestion(key: str) -> str:
 
 def _expectation(key: str) -> str:
     section, _, name = key.partition(".")
-    table = next(field for field in fields(RunConfig) if field.name == section)
-    field = next(field for field in fields(table.type) if field.name == name.replace("-", "_"))  # type: ignore[arg-type]
-    return f"expected {field.default.description}"  # type: ignore[attr-defined]
+    table: Any = next(field.type for field in fields(RunConfig) if field.name == section)
+    return f"expected {described(table)[name.replace('-', '_')][1]}"

@@ -19,7 +19,6 @@ from fedsec.durable import sync_folder, write_atomically
 from fedsec.runs.config import RunConfig, flatten, identity, nested
 from fedsec.runs.loading import ConfigError, parse, read_toml
 
-
 Role = Literal["honest", "malicious", "dormant"]
 """Dormant is a malicious client in a round without attack: it behaves as an honest one, and counts as neither."""
 
@@ -107,12 +106,15 @@ class RunFolder:
 
     def write_samples(self, **images: NDArray[np.uint8]) -> None:
         """Keep a few images for the report's pictures."""
-        write_atomically(self.path / "samples.npz", lambda file: np.savez(file, **images))
+        write_atomically(
+            self.path / "samples.npz",
+            lambda file: np.savez(file, **images),  # type: ignore[arg-type]
+        )
 
     def append_round(self, record: RoundRecord) -> None:
         """Add one round to ``rounds.jsonl`` and make it durable."""
         line = json.dumps(_finite(asdict(record)), allow_nan=False) + "\n"
-        with open(self.path / "rounds.jsonl", "ab") as file:
+        with (self.path / "rounds.jsonl").open("ab") as file:
             file.write(line.encode())
             file.flush()
             os.fsync(file.fileno())

@@ -65,7 +65,9 @@ class Layout:
     def __init__(self, sent: Arrays, *, batchnorm: BatchNorm = "apart") -> None:
         self.sent = {key: np.asarray(array) for key, array in sent.items()}
         names = () if batchnorm == "included" else BATCHNORM_STATISTICS
-        apart = {k for k, a in self.sent.items() if not np.issubdtype(a.dtype, np.floating) or k.endswith(names or "\0")}
+        apart = {
+            k for k, a in self.sent.items() if not np.issubdtype(a.dtype, np.floating) or k.endswith(names or "\0")
+        }
         self.row = _slices({key: array for key, array in self.sent.items() if key not in apart})
         self.side_row = _slices({key: array for key, array in self.sent.items() if key in apart})
 
@@ -97,7 +99,7 @@ class Layout:
                 raise BadReplyError(f"array '{key}' has shape {array.shape}; expected {expected.shape}")
             if array.dtype != expected.dtype:
                 raise BadReplyError(f"array '{key}' has dtype {array.dtype}; expected {expected.dtype}")
-            if key.endswith("running_var") and (np.asarray(array) < 0).any():
+            if key.endswith("running_var") and (array.astype(np.float64) < 0).any():
                 raise BadReplyError(f"array '{key}' is a variance and has negative values")
 
     def write(self, arrays: Arrays, row: NDArray[np.float32], side: Vector) -> None:
@@ -106,7 +108,7 @@ class Layout:
             for key, part in self.row.items():
                 np.subtract(arrays[key].ravel(), self.sent[key].ravel(), out=row[part], casting="unsafe")
             for key, part in self.side_row.items():
-                side[part] = arrays[key].ravel().astype(np.float64) - self.sent[key].ravel()
+                side[part] = arrays[key].ravel().astype(np.float64) - self.sent[key].ravel().astype(np.float64)
 
     def rebuild(self, delta: NDArray[np.float32], side: Vector) -> dict[str, NDArray[np.generic]]:
         """Return the arrays that were sent plus ``delta`` and ``side``: same keys, order, shapes and dtypes."""

@@ -38,5 +38,5 @@ def shuffled_batches(
     The order is drawn on the CPU, so that it is the same on every device.
     """
     order = torch.randperm(len(labels), generator=generator).to(images.device)
-    for chosen in order.split(batch_size):
+    for chosen in torch.split(order, batch_size):
         yield images[chosen], labels[chosen]

@@ -54,7 +54,7 @@ def train_classifier(
         for batch, wanted in shuffled_batches(images, labels, settings.batch_size, generator):
             optimiser.zero_grad(set_to_none=True)
             loss = F.cross_entropy(model(normalise(batch)), wanted)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             total += loss.detach() * len(wanted)
     return float(total) / len(labels)

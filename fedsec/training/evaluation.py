@@ -41,7 +41,7 @@ def predict(
     """Return the predicted classes (N,) of ``images`` (N, C, H, W) uint8, and the mean cross-entropy."""
     model.eval()
     predictions, total = [], 0.0
-    for batch, wanted in zip(images.split(BATCH), labels.split(BATCH), strict=True):
+    for batch, wanted in zip(torch.split(images, BATCH), torch.split(labels, BATCH), strict=True):
         logits = model(normalise(batch))
         predictions.append(logits.argmax(1).cpu().numpy())
         total += float(F.cross_entropy(logits, wanted, reduction="sum"))
@@ -75,7 +75,7 @@ class Evaluator:
         target: int,
         device: torch.device,
     ) -> None:
-        self.model = model.to(device, memory_format=torch.channels_last)
+        self.model = model.to(device).to(memory_format=torch.channels_last)
         self.labels = np.asarray(labels)
         self.num_classes = num_classes
         self.normalise = normalise

@@ -1,5 +1,6 @@
 """One torch thread per client: actors times threads are the cores, and two threads in one process get in each
-other's way as soon as the machine is shared."""
+other's way as soon as the machine is shared.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
