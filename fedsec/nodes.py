@@ -6,12 +6,14 @@ from dataclasses import dataclass
 
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
+from flwr.superlink.grid import InMemoryGrid
 
 from fedsec import __version__
 from fedsec.scenario import code_hash
 from fedsec.strategies.replies import last_line
 
 POLL_SECONDS = 0.1
+SETTLE_SECONDS = 0.3
 
 
 class FederationError(RuntimeError):
@@ -81,7 +83,7 @@ def _ask(
         except (KeyError, TypeError, ValueError) as error:
             refusals.append(f"node {reply.metadata.src_node_id} refused: {error}")
             continue
-        _check_size(report, clients)
+        _check_size(report.num_partitions, clients)
         if not 0 <= report.partition < clients:
             continue  # a larger federation than the configuration needs: the rest stays idle
         if report.partition in reports:
@@ -91,10 +93,21 @@ def _ask(
     return refusals
 
 
-def _check_size(report: NodeReport, clients: int) -> None:
-    if 0 < report.num_partitions < clients:
+def check_simulation(grid: Grid, clients: int) -> None:
+    """Raise :class:`FederationError` at once if a simulation has too few nodes; in a deployment more may still come."""
+    if not isinstance(grid, InMemoryGrid):
+        return
+    before, found = -1, 0
+    while found == 0 or found != before:
+        time.sleep(SETTLE_SECONDS)  # the nodes of a simulation are registered one right after the other
+        before, found = found, len(list(grid.get_node_ids()))
+    _check_size(found, clients)
+
+
+def _check_size(nodes: int, clients: int) -> None:
+    if 0 < nodes < clients:
         raise FederationError(
-            f"the federation has {report.num_partitions} nodes and the configuration needs {clients}: "
+            f"the federation has {nodes} nodes and the configuration needs {clients}: "
             f'flwr run . --federation-config "num-supernodes={clients} client-resources-num-cpus=1"'
         )
 

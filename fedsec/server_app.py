@@ -1,16 +1,19 @@
 """The Flower app's server: ``flwr run .`` starts here."""
 
-from logging import INFO, WARNING
+from logging import ERROR, INFO, WARNING
 
 from flwr.app import Context
 from flwr.common.logger import log
 from flwr.serverapp import Grid, ServerApp
 
 from fedsec.data.datasets import load
+from fedsec.data.sources import DataError
 from fedsec.federation import run_federation
+from fedsec.nodes import FederationError, check_simulation
+from fedsec.runs.checkpoint import CheckpointError
 from fedsec.runs.checks import check, check_with_data
 from fedsec.runs.config import RunConfig
-from fedsec.runs.loading import parse_flat
+from fedsec.runs.loading import ConfigError, parse_flat
 from fedsec.runs.record import RoundRecord, RunFolder, unfinished_run
 
 app = ServerApp()
@@ -44,8 +47,17 @@ def checked(config: RunConfig, *, source: str = "") -> None:
 @app.main()
 def main(grid: Grid, context: Context) -> None:
     """Run the configuration of Flower's run config."""
+    try:
+        _main(grid, context)
+    except (ConfigError, DataError, FederationError, CheckpointError) as error:
+        log(ERROR, "fedsec: %s", error)  # one line now; Flower shows its own trace of the same error later
+        raise
+
+
+def _main(grid: Grid, context: Context) -> None:
     config = parse_flat(dict(context.run_config), source="run config")
     checked(config, source="run config")
+    check_simulation(grid, config.federation.clients)
     folder = (unfinished_run(config) if config.run.resume else None) or RunFolder.create(config)
     summary = run_federation(grid, config, folder, LogObserver())
     log(INFO, "fedsec: final %s; record in %s", summary["final"], folder.path)
