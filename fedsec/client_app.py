@@ -53,7 +53,6 @@ def _describe(config: RunConfig, context: Context) -> dict[str, Any]:
     partition = int(context.node_config["partition-id"])
     answer: dict[str, Any] = {
         "partition-id": partition,
-        "num-partitions": int(context.node_config.get("num-partitions", 0)),
         "version": __version__,
         "code": code_hash(),
     }

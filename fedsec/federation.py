@@ -181,7 +181,7 @@ def _train_round(grid: Grid, federation: Federation, server_round: int, arrays: 
         skipped=outcome.skipped if outcome else None,
         metrics={key: float(value) for key, value in (metrics or {}).items() if isinstance(value, int | float)},
         seconds=stages | dict(outcome.seconds if outcome else {}) | {"total": clock[-1] - clock[0]},
-        peak_memory_mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        peak_memory_mib=_peak_memory_mib(),
     )
     federation.folder.append_round(line)
     save_checkpoint(federation.folder.checkpoint, Checkpoint(server_round, arrays, strategy.state()))
@@ -232,8 +232,8 @@ def _describe(
 ) -> None:
     """Keep what the run runs on, who holds what, and a few images; tell of clients that hold too little."""
     config, folder = federation.config, federation.folder
-    counts = [list(reports[partition].class_counts) for partition in sorted(reports)]
-    notices = _notices(config, counts, federation.attackers)
+    counts = [_padded(reports[partition].class_counts, len(test.classes)) for partition in sorted(reports)]
+    notices = _notices(config, counts, federation.attackers) + _changes(folder)
     for text in notices:
         observer.noticed(text)
     folder.write_environment(
@@ -257,6 +257,11 @@ def _describe(
     folder.write_samples(clean=test.images[chosen], triggered=trigger(config, test).stamp(test.images[chosen]))
 
 
+def _padded(counts: Sequence[int], classes: int) -> list[int]:
+    """Return what a node says that it holds as one number a class, whatever length its list has."""
+    return [*counts, *([0] * classes)][:classes]
+
+
 def _notices(config: RunConfig, counts: Sequence[Sequence[int]], attackers: Sequence[int]) -> list[str]:
     notices = [
         f"client {client} holds no example and will be left out" for client, c in enumerate(counts) if not sum(c)
@@ -271,9 +276,20 @@ def _notices(config: RunConfig, counts: Sequence[Sequence[int]], attackers: Sequ
     return notices
 
 
+def _changes(folder: RunFolder) -> list[str]:
+    """Tell of a run that was begun with other code than it goes on with."""
+    begun = folder.environment()["code"] if (folder.path / "environment.json").exists() else code_hash()
+    return [] if begun == code_hash() else [f"this run was begun with other code ({begun}) than it goes on with"]
+
+
 def _options(strategy: RobustStrategy) -> dict[str, Any]:
     plain = (bool, int, float, str, type(None))
     return {key: value for key, value in vars(strategy).items() if isinstance(value, plain) and key[0] != "_"}
+
+
+def _peak_memory_mib() -> float:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10  # bytes there, KiB elsewhere
 
 
 def _version(package: str) -> str | None:

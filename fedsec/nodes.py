@@ -27,13 +27,11 @@ class NodeReport:
     Attributes:
         node_id: its identity, from Flower.
         partition: which partition it holds.
-        num_partitions: how many it was told that there are; 0 where it was not.
         class_counts: how many examples of each class it holds.
     """
 
     node_id: int
     partition: int
-    num_partitions: int
     class_counts: tuple[int, ...]
 
 
@@ -59,8 +57,8 @@ def meet(grid: Grid, clients: int, timeout: float, notify: Callable[[str], None]
             refusals = _ask(grid, strangers, clients, max(deadline - time.monotonic(), 1.0), reports)
             for refusal in refusals:
                 notify(refusal)
-            if refusals and not reports:
-                raise FederationError(refusals[0])
+            if not reports and len(asked) >= clients:
+                raise FederationError(f"no node can be used; {refusals[0] if refusals else 'none answered'}")
         elif time.monotonic() > deadline:
             raise FederationError(
                 f"{len(reports)} of {clients} clients connected within {timeout:g} s (federation.node-timeout); "
@@ -83,7 +81,6 @@ def _ask(
         except (KeyError, TypeError, ValueError) as error:
             refusals.append(f"node {reply.metadata.src_node_id} refused: {error}")
             continue
-        _check_size(report.num_partitions, clients)
         if not 0 <= report.partition < clients:
             continue  # a larger federation than the configuration needs: the rest stays idle
         if report.partition in reports:
@@ -101,13 +98,9 @@ def check_simulation(grid: Grid, clients: int) -> None:
     while found == 0 or found != before:
         time.sleep(SETTLE_SECONDS)  # the nodes of a simulation are registered one right after the other
         before, found = found, len(list(grid.get_node_ids()))
-    _check_size(found, clients)
-
-
-def _check_size(nodes: int, clients: int) -> None:
-    if 0 < nodes < clients:
+    if found < clients:
         raise FederationError(
-            f"the federation has {nodes} nodes and the configuration needs {clients}: "
+            f"the federation has {found} nodes and the configuration needs {clients}: "
             f'flwr run . --federation-config "num-supernodes={clients} client-resources-num-cpus=1"'
         )
 
@@ -121,10 +114,9 @@ def _report(reply: Message) -> NodeReport:
             f"it runs other code (fedsec {answer['version']!r}, {answer['code']!r}) than the server "
             f"(fedsec {__version__}, {code_hash()}); install the same version on both"
         )
-    counts = answer.get("class-counts", [])
-    return NodeReport(
-        node_id=reply.metadata.src_node_id,
-        partition=int(answer["partition-id"]),  # type: ignore[arg-type]
-        num_partitions=int(answer["num-partitions"]),  # type: ignore[arg-type]
-        class_counts=tuple(int(count) for count in counts),  # type: ignore[union-attr]
-    )
+    partition, counts = answer["partition-id"], answer.get("class-counts", [])
+    if not isinstance(partition, int) or not isinstance(counts, list):
+        raise TypeError(f"partition-id {partition!r} and class-counts {counts!r} must be a number and a list")
+    if not all(isinstance(count, int) and 0 <= count < 2**53 for count in counts):
+        raise ValueError(f"class-counts {counts[:10]!r} must be numbers of examples")
+    return NodeReport(reply.metadata.src_node_id, partition, tuple(int(count) for count in counts))

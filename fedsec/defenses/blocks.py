@@ -19,6 +19,9 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="fedsec-blocks")
 
 
+os.register_at_fork(after_in_child=_pool.cache_clear)  # a forked child has none of its parent's threads
+
+
 @cache
 def _blas() -> ThreadpoolController:
     return ThreadpoolController()

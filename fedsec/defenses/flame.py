@@ -8,10 +8,20 @@ from hdbscan import HDBSCAN
 
 from fedsec.defenses.distances import cosine_distances, gram_matrix, inner_products
 from fedsec.defenses.mean import weighted_sum
-from fedsec.defenses.norm_clipping import Clip, NoiseScale, add_noise, clip_factors, clip_norm
+from fedsec.defenses.norm_clipping import (
+    Clip,
+    NoiseScale,
+    add_noise,
+    check_clip_and_noise,
+    clip_factors,
+    clip_norm,
+)
 from fedsec.defenses.updates import BoolVector, RoundUpdates, TooFewClientsError, Vector, Verdict
 
 ClusteredBy = Literal["models", "updates"]
+
+ZERO = 1e-7
+"""A squared norm below this share of what it was summed from is rounding error."""
 
 
 def flame(
@@ -36,13 +46,15 @@ def flame(
         noise_scale: ``"clip"`` multiplies ``noise`` by the clipping norm (line 13); ``"absolute"`` does not.
 
     Returns:
-        A verdict whose scores are the mean cosine distances to the accepted clients. When nobody is in a
-        majority cluster, all updates are kept, and clipping and noise are the whole defense; the paper does
+        A verdict whose scores are the mean cosine distances to the accepted clients, itself among them. When nobody
+        is in a majority cluster, all updates are kept, and clipping and noise are the whole defense; the paper does
         not say, and leaving the round out would let one attacker stop the training.
 
     Raises:
+        OptionError: ``clip`` is not positive, or ``noise`` is negative.
         TooFewClientsError: n < 3, among whom there is no majority to find.
     """
+    check_clip_and_noise(clip, noise)
     n = len(updates)
     if n < 3:
         raise TooFewClientsError("strategy", f"FLAME needs at least 3 clients to find a majority; got n={n}.")
@@ -62,7 +74,8 @@ def flame(
 def model_cosine_distances(gram: Vector, products: Vector, global_vector: Vector) -> Vector:
     """Return 1 - cosine between the local models G + delta_i, (n, n), without forming them.
 
-    Near convergence these are about 1e-6, beyond what sums over whole models can resolve in float32.
+    Near convergence these are about 1e-6, beyond what sums over whole models can resolve in float32. A model of
+    zeros has no direction, and is at distance 1 from every other one.
 
     Args:
         gram: (n, n) inner products of the updates.
@@ -73,13 +86,16 @@ def model_cosine_distances(gram: Vector, products: Vector, global_vector: Vector
     shift = products - products.mean()
     # <W_i, W_j> = |G|^2 + <G, d_i> + <G, d_j> + <d_i, d_j>, as a Gram matrix; distances cancel |G|^2 exactly.
     model_gram = squared_norm + products[:, None] + products[None, :] + gram
-    norms = np.sqrt(np.diag(model_gram))
     diagonal = np.diag(gram)
+    squared_norms = np.diag(model_gram)
+    zero = squared_norms <= ZERO * (squared_norm + diagonal)
+    norms = np.sqrt(np.where(zero, 1.0, squared_norms))
     squared = diagonal[:, None] + diagonal[None, :] - 2.0 * gram
     norm_difference = (2.0 * (shift[:, None] - shift[None, :]) + diagonal[:, None] - diagonal[None, :]) / (
         norms[:, None] + norms[None, :]
     )
     distances = (squared - norm_difference**2) / (2.0 * np.outer(norms, norms))
+    distances[zero, :] = distances[:, zero] = 1.0
     np.fill_diagonal(distances, 0.0)
     clipped: Vector = np.clip(distances, 0.0, 2.0)
     return clipped

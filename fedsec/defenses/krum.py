@@ -56,10 +56,13 @@ def multi_krum(
         distance: ``"squared"`` (the paper) or ``"euclidean"``.
 
     Raises:
+        OptionError: ``num_malicious`` is negative, or ``num_selected`` is below 1.
         TooFewClientsError: n < 2f + 3, or n < m.
     """
     scores = krum_scores(updates.deltas, num_malicious, distance=distance)
     selected = len(updates) - num_malicious if num_selected is None else num_selected
+    if selected < 1:
+        raise OptionError("num_selected", f"num_selected must be at least 1; got {num_selected}.")
     if selected > len(updates):
         raise TooFewClientsError("num_selected", f"multi-Krum is to select {selected} clients; got n={len(updates)}.")
     return _average_of_lowest(updates.deltas, scores, selected)
@@ -92,12 +95,12 @@ def krum_scores(
     if distance == "euclidean":
         distances = np.sqrt(distances)
     if neighbours == "all" or num_malicious is None:
-        sums: Vector = distances.sum(axis=1)
-        return sums
-    np.fill_diagonal(distances, np.inf)
-    nearest = np.partition(distances, n - num_malicious - 3, axis=1)[:, : n - num_malicious - 2]
+        summed = n
+    else:
+        np.fill_diagonal(distances, np.inf)
+        summed = n - num_malicious - 2
     # Sorted before they are summed, so that a score does not depend on the order of the clients.
-    scores: Vector = np.sort(nearest, axis=1).sum(axis=1)
+    scores: Vector = np.sort(distances, axis=1)[:, :summed].sum(axis=1)
     return scores
 
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from fedsec.defenses.distances import row_norms
 from fedsec.defenses.mean import weighted_sum
-from fedsec.defenses.updates import RoundUpdates, Vector, Verdict
+from fedsec.defenses.updates import OptionError, RoundUpdates, Vector, Verdict
 
 Clip = float | Literal["median"]
 NoiseScale = Literal["absolute", "clip"]
@@ -32,12 +32,24 @@ def norm_clip_noise(
 
     Returns:
         A verdict whose weights are 1/n times each client's clipping factor, and whose scores are the norms.
+
+    Raises:
+        OptionError: ``clip`` is not positive, or ``noise`` is negative.
     """
+    check_clip_and_noise(clip, noise)
     norms = row_norms(updates.deltas)
     bound = clip_norm(norms, clip)
     weights = clip_factors(norms, bound) / len(updates)
     sigma = noise * bound if noise_scale == "clip" else noise
     return Verdict(add_noise(weighted_sum(updates.deltas, weights), sigma, rng), weights, norms)
+
+
+def check_clip_and_noise(clip: Clip, noise: float) -> None:
+    """Raise :class:`OptionError` unless the clipping norm is positive and the noise is not negative."""
+    if clip != "median" and not (isinstance(clip, int | float) and 0.0 < clip < float("inf")):
+        raise OptionError("clip", f"clip must be a positive number or 'median'; got {clip!r}.")
+    if not 0.0 <= noise < float("inf"):
+        raise OptionError("noise", f"noise must be a number from 0; got {noise}.")
 
 
 def clip_norm(norms: Vector, clip: Clip) -> float:

@@ -12,7 +12,7 @@ import numpy as np
 from fedsec.defenses.blocks import map_blocks
 from fedsec.defenses.krum import Distance, krum_scores
 from fedsec.defenses.mean import weighted_sum
-from fedsec.defenses.updates import RoundUpdates, TooFewClientsError, Vector, Verdict
+from fedsec.defenses.updates import OptionError, RoundUpdates, TooFewClientsError, Vector, Verdict
 
 BLOCK = 1 << 13
 
@@ -24,7 +24,8 @@ def trimmed_mean(updates: RoundUpdates, trim_ratio: float) -> Verdict:
     """Average each coordinate without its k = floor(trim_ratio * n) largest and k smallest values.
 
     A client has no single weight here. ``weights`` are its share of the kept values, ``scores`` the share of
-    its values that were trimmed, both counted on at most 2**18 evenly spread coordinates.
+    its values that were trimmed, both counted on at most 2**18 evenly spread coordinates; a value that equals the
+    lowest or highest one kept counts as kept.
 
     Args:
         updates: the round's updates.
@@ -39,7 +40,7 @@ def trimmed_mean(updates: RoundUpdates, trim_ratio: float) -> Verdict:
     counted_every = -(-d // COUNTED_COORDINATES)
 
     def trim_block(block: slice) -> Vector | None:
-        values = np.ascontiguousarray(updates.deltas[:, block].T)
+        values = np.array(updates.deltas[:, block].T, order="C")
         counted = (block.start // BLOCK) % counted_every == 0
         original = values.copy() if counted else None
         values.sort(axis=1)
@@ -80,9 +81,12 @@ def number_trimmed(n: int, trim_ratio: float, *, sides: int) -> int:
     """Return floor(trim_ratio * n), the number trimmed from each of ``sides`` sides.
 
     Raises:
+        OptionError: the ratio is no ratio.
         TooFewClientsError: that is nobody, or leaves nobody.
     """
-    # The smallest excess keeps 0.3 * 10 = 2.9999... from trimming two.
+    if not 0.0 < trim_ratio < 1.0:
+        raise OptionError("trim_ratio", f"trim_ratio must lie between 0 and 1; got {trim_ratio}.")
+    # The smallest excess keeps 0.29 * 100 = 28.999999999999996 from trimming 28.
     trimmed = math.floor(trim_ratio * n + 1e-9)
     if trimmed < 1 or sides * trimmed >= n:
         raise TooFewClientsError(

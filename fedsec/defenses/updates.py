@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float32]
 IntVector = NDArray[np.int64]
+NodeIds = NDArray[np.uint64]
 BoolVector = NDArray[np.bool_]
 
 
@@ -32,13 +33,13 @@ class RoundUpdates:
     """What the server sees of one round, rows sorted by node so that sums repeat.
 
     Attributes:
-        node_ids: (n,) identity of each client, ascending.
+        node_ids: (n,) identity of each client, ascending; Flower's are unsigned 64-bit numbers.
         deltas: (n, d) float32, local model minus global model, in the units of the weights.
         num_examples: (n,) examples that each client claims to have trained on; a defense may ignore it.
         losses: (n,) training loss that each client claims, or ``None`` when not all of them report one.
     """
 
-    node_ids: IntVector
+    node_ids: NodeIds
     deltas: Matrix
     num_examples: IntVector
     losses: Vector | None = None

@@ -39,8 +39,8 @@ class Checkpoint:
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Replace the checkpoint at ``path``; when that fails, on a full disk for one, the earlier one stays."""
-    tensors = {MODEL + key: np.ascontiguousarray(array) for key, array in checkpoint.arrays.items()}
-    tensors |= {STATE + key: np.ascontiguousarray(array) for key, array in checkpoint.state.items()}
+    tensors = {MODEL + key: np.asarray(array, order="C") for key, array in checkpoint.arrays.items()}
+    tensors |= {STATE + key: np.asarray(array, order="C") for key, array in checkpoint.state.items()}
     # safetensors sorts by dtype and name, so the model's order is kept beside it.
     order = json.dumps(list(checkpoint.arrays))
     content = save(tensors, {"format": FORMAT, "round": str(checkpoint.server_round), "order": order})

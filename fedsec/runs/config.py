@@ -105,7 +105,7 @@ class AttackSection:
     trigger_size: Int = _about("side of the trigger in pixels", 5, ge=1)
     trigger_corner: Corner = _about("where the trigger lies, one pixel from the edges", "bottom-right")
     label_share: Share = _about("untargeted: share of a client's labels that are changed", 1.0)
-    start_round: Count = _about("first round of the attack", 9)
+    start_round: Count = _about("first round of the attack", 1)
     end_round: Int = _about("last round of the attack; 0 is the last of all", 0, ge=0)
 
 

@@ -48,7 +48,7 @@ class RoundRecord:
         dropped: node and reason of each reply that was not used.
         skipped: why the global model stayed, or ``None``.
         metrics: means of what the clients reported.
-        seconds: by stage: train, intake, defend, evaluate, record, total.
+        seconds: by stage: train, aggregate (of which intake and defend), evaluate; total is their sum.
         peak_memory_mib: highest resident memory of the server's process so far.
     """
 

@@ -12,6 +12,7 @@ from fedsec.runs.checks import check
 from fedsec.runs.config import Flat, RunConfig, Scalar, flatten
 from fedsec.runs.loading import REQUIRED, ConfigError, known_keys, overridden, parse, read_toml
 from fedsec.runs.record import config_hash
+from fedsec.strategies import STRATEGIES
 from fedsec.strategies.build import options_of
 
 NOT_SECTIONS = ("title", "seeds", "axes", "floor", "published")
@@ -148,16 +149,17 @@ def run_folder_name(cell: Cell, config: RunConfig) -> str:
 
 def _own_options(defense: Mapping[str, Any]) -> dict[str, Any]:
     strategy = defense.get("strategy")
-    try:
-        own = {key.replace("_", "-") for key in options_of(str(strategy))} | {"strategy", "batchnorm"}
-    except KeyError:
-        return dict(defense)  # an unknown strategy: parse will say so
+    if strategy not in STRATEGIES:
+        return dict(defense)  # parse will name it
+    own = {key.replace("_", "-") for key in options_of(strategy)} | {"strategy", "batchnorm"}
     known = {key.partition(".")[2] for key in known_keys() if key.startswith("defense.")}
     return {key: value for key, value in defense.items() if key in own or key not in known}
 
 
 def _unused_options(table: Table) -> list[str]:
     strategies = table.axes.get("defense.strategy", [table.base.get("defense", {}).get("strategy", "")])
+    if not set(strategies) <= set(STRATEGIES):
+        return []  # parse will name the unknown one
     used = {key.replace("_", "-") for name in strategies for key in options_of(str(name))}
     given = set(table.base.get("defense", {})) | {k.partition(".")[2] for k in table.axes if k.startswith("defense.")}
     return sorted(given - used - {"strategy", "batchnorm"})

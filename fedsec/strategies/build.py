@@ -52,4 +52,4 @@ def rehearse(strategy: RobustStrategy, clients: int) -> None:
     rng = np.random.default_rng(0)
     strategy.remember({"weight": np.ones(8, np.float32)})
     deltas = rng.standard_normal((clients, 8), dtype=np.float32)
-    strategy.defend(RoundUpdates(np.arange(clients), deltas, np.ones(clients, np.int64)), rng)
+    strategy.defend(RoundUpdates(np.arange(clients, dtype=np.uint64), deltas, np.ones(clients, np.int64)), rng)

@@ -5,9 +5,8 @@ from typing import Unpack
 import numpy as np
 
 from fedsec.defenses.flame import ClusteredBy, flame
-from fedsec.defenses.norm_clipping import Clip, NoiseScale
+from fedsec.defenses.norm_clipping import Clip, NoiseScale, check_clip_and_noise
 from fedsec.defenses.updates import RoundUpdates, Verdict
-from fedsec.strategies.norm_clip_noise import check_clip_and_noise
 from fedsec.strategies.robust import RobustStrategy, StrategyOptions
 
 

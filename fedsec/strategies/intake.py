@@ -1,8 +1,9 @@
 """From the clients' arrays to the round's matrix, and back: each reply is checked on its own, bad ones are dropped."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -152,14 +153,15 @@ class Intake:
                 layout.check(arrays)
                 layout.write(arrays, matrix[len(good)], side[len(good)])
                 check_finite(matrix[len(good)], side[len(good)], limits.update_norm)
+                loss = float(reply.loss) if is_finite_number(reply.loss) else float("nan")
             except Exception as error:  # a client may send anything; whatever fails, only its reply is lost
                 dropped.append(Dropped(reply.node_id, _reason(error)))
             else:
-                good.append((reply.node_id, examples, _finite_or_nan(reply.loss)))
+                good.append((reply.node_id, examples, loss))
         columns = tuple(zip(*good, strict=True)) or ((), (), ())
         losses = np.array(columns[2], np.float64)
         updates = RoundUpdates(
-            node_ids=np.array(columns[0], np.int64),
+            node_ids=np.array(columns[0], np.uint64),
             deltas=matrix[: len(good)],
             num_examples=np.array(columns[1], np.int64),
             losses=None if np.isnan(losses).any() else losses,
@@ -172,12 +174,19 @@ class Intake:
         return self._matrix
 
 
+def is_finite_number(value: object) -> TypeGuard[int | float]:
+    """Tell whether a client sent a number that a float can hold."""
+    try:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:
+        return False
+
+
 def checked_examples(claimed: object, highest: int) -> int:
     """Return the number of examples that a client claims, or raise :class:`BadReplyError` if it makes no sense."""
-    number = isinstance(claimed, int | float | np.integer | np.floating) and not isinstance(claimed, bool)
-    if not number or claimed != claimed or not 1 <= float(claimed) <= highest or float(claimed) % 1:  # type: ignore[arg-type]
-        raise BadReplyError(f"claims {claimed!r} examples; expected an integer from 1 to {highest}")
-    return int(claimed)  # type: ignore[call-overload, no-any-return]
+    if not is_finite_number(claimed) or not 1 <= claimed <= highest or claimed % 1:
+        raise BadReplyError(f"claims {str(claimed)[:40]} examples; expected an integer from 1 to {highest}")
+    return int(claimed)
 
 
 def check_finite(row: NDArray[np.float32], side: Vector, highest_norm: float) -> None:
@@ -206,10 +215,6 @@ def _slices(arrays: Arrays) -> dict[str, slice]:
 
 def _end(slices: Mapping[str, slice]) -> int:
     return max((part.stop for part in slices.values()), default=0)
-
-
-def _finite_or_nan(value: object) -> float:
-    return float(value) if isinstance(value, int | float) and np.isfinite(value) else float("nan")
 
 
 def _reason(error: Exception) -> str:

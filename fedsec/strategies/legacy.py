@@ -17,7 +17,7 @@ from flwr.server.client_manager import ClientManager
 from flwr.server.client_proxy import ClientProxy
 from flwr.server.strategy import FedAvg
 
-from fedsec.strategies.intake import Arrays, BadReplyError, Dropped, Reply, checked_examples
+from fedsec.strategies.intake import Arrays, BadReplyError, Dropped, Reply, checked_examples, is_finite_number
 from fedsec.strategies.replies import HIGHEST_EXAMPLES
 from fedsec.strategies.robust import RobustStrategy
 
@@ -85,10 +85,10 @@ class LegacyStrategy(FedAvg):
         for client, result in results:
             try:
                 checked_examples(result.num_examples, HIGHEST_EXAMPLES)
-                if not abs(result.loss) < float("inf"):
-                    raise BadReplyError("its loss is NaN or infinite")
+                if not is_finite_number(result.loss):
+                    raise BadReplyError("its loss is NaN, infinite or no number")
                 usable.append(result)
-            except (BadReplyError, TypeError) as error:
+            except BadReplyError as error:
                 log(WARNING, "round %d: evaluation of node %d left out: %s", server_round, client.node_id, error)
         if not usable or (failures and not self.accept_failures):
             return None, {}

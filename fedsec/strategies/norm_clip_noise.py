@@ -4,8 +4,8 @@ from typing import Unpack
 
 import numpy as np
 
-from fedsec.defenses.norm_clipping import Clip, NoiseScale, norm_clip_noise
-from fedsec.defenses.updates import OptionError, RoundUpdates, Verdict
+from fedsec.defenses.norm_clipping import Clip, NoiseScale, check_clip_and_noise, norm_clip_noise
+from fedsec.defenses.updates import RoundUpdates, Verdict
 from fedsec.strategies.robust import RobustStrategy, StrategyOptions
 
 
@@ -36,11 +36,3 @@ class NormClipNoise(RobustStrategy):
     def defend(self, updates: RoundUpdates, rng: np.random.Generator) -> Verdict:
         """Clip, average, add noise (:func:`fedsec.defenses.norm_clipping.norm_clip_noise`)."""
         return norm_clip_noise(updates, self.clip, self.noise, rng, noise_scale=self.noise_scale)
-
-
-def check_clip_and_noise(clip: Clip, noise: float) -> None:
-    """Raise :class:`OptionError` unless the clipping norm is positive and the noise is not negative."""
-    if clip != "median" and not (isinstance(clip, int | float) and 0.0 < clip < float("inf")):
-        raise OptionError("clip", f"clip must be a positive number or 'median'; got {clip!r}.")
-    if not 0.0 <= noise < float("inf"):
-        raise OptionError("noise", f"noise must be a number from 0; got {noise}.")

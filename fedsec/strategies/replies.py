@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from flwr.app import Message, MetricRecord, RecordDict
 
-from fedsec.strategies.intake import BadReplyError, Dropped, Reply, checked_examples
+from fedsec.strategies.intake import BadReplyError, Dropped, Reply, checked_examples, is_finite_number
 
 HIGHEST_EXAMPLES = 10**9
 
@@ -57,7 +57,7 @@ def mean_of_common_metrics(contents: list[RecordDict], weighted_by_key: str) -> 
     means = MetricRecord()
     for key in keys:
         values = [record.get(key) for record in records]
-        numbers = [float(v) for v in values if isinstance(v, int | float) and math.isfinite(v)]
+        numbers = [float(value) for value in values if is_finite_number(value)]
         if len(numbers) == len(records):
             means[key] = math.fsum(numbers) / len(numbers)
     return means
@@ -72,8 +72,8 @@ def _checked_evaluation(message: Message, weighted_by_key: str) -> RecordDict:
     checked_examples(records[0].get(weighted_by_key), HIGHEST_EXAMPLES)
     for key, value in records[0].items():
         numbers = value if isinstance(value, list) else [value]
-        if not all(math.isfinite(number) for number in numbers):
-            raise BadReplyError(f"metric '{key}' holds NaN or infinity")
+        if not all(is_finite_number(number) for number in numbers):
+            raise BadReplyError(f"metric '{key}' holds NaN, infinity or no number")
     return message.content
 
 

@@ -4,7 +4,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from logging import WARNING
+from logging import ERROR, WARNING
 from typing import Any, TypedDict, cast
 
 import numpy as np
@@ -194,7 +194,7 @@ class RobustStrategy(FedAvg, ABC):
             if reply.node_id in asked
         ]
         updates, side, bad = self._intake.collect(named, layout, self.limits)
-        others = [*failed, *strangers, *(Dropped(node, "no answer in time") for node in silent)]
+        others = [*failed, *strangers, *(Dropped(node, "no answer") for node in silent)]
         dropped = bad + [Dropped(self._name(client.node_id), client.reason) for client in others]
         taken = time.perf_counter()
         verdict, skipped = self._verdict(server_round, updates)
@@ -217,6 +217,9 @@ class RobustStrategy(FedAvg, ABC):
             verdict = self.defend(updates, generator(self.seed, Purpose.DEFENSE, server_round))
         except TooFewClientsError as error:
             return None, str(error)
+        except Exception as error:  # clients must not be able to stop a run through a defense that fails on them
+            log(ERROR, "round %d: %s failed", server_round, type(self).__name__, exc_info=error)
+            return None, f"{type(self).__name__} failed ({type(error).__name__}: {error})"
         if not np.isfinite(verdict.delta).all():
             return None, "the defense's result holds NaN or infinity"
         return verdict, None

@@ -1,0 +1,38 @@
+"""Every test runs offline, with folders of its own, and with the data sets that need nothing."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fedsec.data.datasets import load
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Keep decoded data sets in one folder for the whole session."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FEDSEC_CACHE", str(folder))
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        patch.setenv("FLWR_TELEMETRY_ENABLED", "0")
+        patch.setenv("FLWR_DISABLE_UPDATE_CHECK", "1")
+        patch.delenv("FEDSEC_DATA", raising=False)
+        load.cache_clear()
+        yield folder
+    load.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keep each test's runs in a folder of its own."""
+    folder = tmp_path / "runs"
+    monkeypatch.setenv("FEDSEC_RUNS", str(folder))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def quiet_flower() -> None:
+    """Show Flower's errors only."""
+    logging.getLogger("flwr").setLevel(logging.ERROR)

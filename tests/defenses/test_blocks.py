@@ -1,0 +1,55 @@
+"""Walking over columns: every column once, in order, here or on the other threads."""
+
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from threadpoolctl import threadpool_info
+
+from fedsec.defenses import blocks
+from fedsec.defenses.blocks import map_blocks
+from tests.defenses.rounds import brief
+
+
+def blas_threads() -> list[int]:
+    return [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
+
+
+@brief
+@given(st.integers(1, 50), st.integers(1, 60), st.booleans())
+def test_every_column_is_in_one_block_and_the_answers_keep_their_order(columns: int, width: int, threads: bool) -> None:
+    rows = blocks.SMALL // columns + 1 if threads else 1
+    seen = map_blocks(lambda block: list(range(columns))[block], (rows, columns), width)
+    assert [column for block in seen for column in block] == list(range(columns))
+    assert all(len(block) == width for block in seen[:-1])
+    assert 1 <= len(seen[-1]) <= width
+
+
+def test_ten_columns_in_blocks_of_four_end_with_a_block_of_two() -> None:
+    assert map_blocks(lambda block: (block.start, block.stop), (1, 10), 4) == [(0, 4), (4, 8), (8, 10)]
+
+
+def test_a_small_matrix_stays_in_this_thread() -> None:
+    idents = map_blocks(lambda _: threading.get_ident(), (1, blocks.SMALL - 1), 1 << 20)
+    assert set(idents) == {threading.get_ident()}
+
+
+def test_a_large_matrix_goes_to_the_other_threads() -> None:
+    idents = map_blocks(lambda _: threading.get_ident(), (1, blocks.SMALL), 1 << 20)
+    assert threading.get_ident() not in idents
+
+
+def test_blas_is_held_to_one_thread_and_let_go_again() -> None:
+    np.ones((2, 2)) @ np.ones((2, 2))
+    before = blas_threads()
+    inside = map_blocks(lambda _: blas_threads(), (1, blocks.SMALL), blocks.SMALL)[0]
+    assert set(inside) <= {1}
+    assert blas_threads() == before
+
+
+@pytest.mark.parametrize("rows", [1, blocks.SMALL])
+def test_an_error_in_a_block_reaches_the_caller(rows: int) -> None:
+    with pytest.raises(ZeroDivisionError):
+        map_blocks(lambda block: 1 // block.start, (rows, 10), 5)

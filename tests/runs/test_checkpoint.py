@@ -1,0 +1,65 @@
+"""The checkpoint is the old one or the new one, whatever happens while it is written."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fedsec.runs.checkpoint import Checkpoint, CheckpointError, load_checkpoint, save_checkpoint
+
+ARRAYS = {
+    "z.weight": np.arange(6, dtype=np.float32).reshape(2, 3),
+    "a.count": np.array(3, np.int64),
+    "m.half": np.ones(2, np.float16),
+}
+
+
+def test_what_is_saved_reads_back_in_the_model_s_order(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint" / "latest.safetensors"
+    save_checkpoint(path, Checkpoint(7, dict(ARRAYS), {"counts": np.array([1, 2])}))
+    found = load_checkpoint(path)
+    assert found is not None
+    assert found.server_round == 7
+    assert list(found.arrays) == list(ARRAYS)
+    for key, array in ARRAYS.items():
+        np.testing.assert_array_equal(found.arrays[key], array)
+        assert found.arrays[key].dtype == array.dtype
+        assert found.arrays[key].shape == array.shape
+    assert found.state["counts"].tolist() == [1, 2]
+
+
+def test_no_checkpoint_is_none(tmp_path: Path) -> None:
+    assert load_checkpoint(tmp_path / "latest.safetensors") is None
+
+
+def test_a_full_disk_keeps_the_earlier_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "latest.safetensors"
+    save_checkpoint(path, Checkpoint(1, dict(ARRAYS), {}))
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space left"):
+            save_checkpoint(path, Checkpoint(2, dict(ARRAYS), {}))
+    found = load_checkpoint(path)
+    assert found is not None
+    assert found.server_round == 1
+    assert [file.name for file in tmp_path.iterdir()] == ["latest.safetensors"]
+
+
+@pytest.mark.parametrize("damage", ["cut", "garbage", "format"])
+def test_a_damaged_checkpoint_is_named(damage: str, tmp_path: Path) -> None:
+    path = tmp_path / "latest.safetensors"
+    save_checkpoint(path, Checkpoint(1, dict(ARRAYS), {}))
+    content = path.read_bytes()
+    changed = {
+        "cut": content[: len(content) // 2],
+        "garbage": b"garbage" * 10,
+        "format": content.replace(b'"format":"1"', b'"format":"9"'),
+    }
+    path.write_bytes(changed[damage])
+    with pytest.raises(CheckpointError, match=r"latest\.safetensors"):
+        load_checkpoint(path)

@@ -1,0 +1,103 @@
+"""Table files: every one that is shipped loads, and every mistake is one line."""
+
+from pathlib import Path
+
+import pytest
+
+from fedsec.runs.checks import check
+from fedsec.runs.loading import ConfigError, load_run_file
+from fedsec.runs.table import load_table, run_folder_name
+
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+FILES = sorted(EXPERIMENTS.rglob("*.toml"))
+
+TABLE = """
+title = "A table"
+seeds = 2
+[axes]
+"data.q" = [0.1, 0.5]
+"defense.strategy" = ["fedavg", "krum"]
+[floor]
+"attack.kind" = "none"
+"defense.strategy" = "fedavg"
+[data]
+dataset = "digits"
+[attack]
+kind = "backdoor"
+[defense]
+strategy = "fedavg"
+num-malicious = 3
+[[published]]
+at = { "data.q" = 0.5, "defense.strategy" = "krum" }
+MA = [90, 1.5]
+"""
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    file = tmp_path / "table.toml"
+    file.write_text(text)
+    return file
+
+
+@pytest.mark.parametrize("file", FILES, ids=[str(file.relative_to(EXPERIMENTS)) for file in FILES])
+def test_every_shipped_file_loads(file: Path) -> None:
+    if "[axes]" in file.read_text():
+        table = load_table(file)
+        assert len(table.runs(table.seeds)) >= len(table.seeds)
+    else:
+        check(load_run_file(file))
+
+
+def test_cells_are_the_product_of_the_axes_and_the_floor_is_run_once(tmp_path: Path) -> None:
+    table = load_table(write(tmp_path, TABLE))
+    runs = table.runs(table.seeds)
+    labels = [f"{cell.label()} {config.run.seed}" for cell, config in runs]
+    assert len(labels) == len(set(labels)) == 2 * (2 + 4)
+    assert [cell.floor for cell, _ in runs[:3]] == [True, True, False]
+    assert runs[-1][0].at == {"data.q": 0.5, "defense.strategy": "krum"}
+    assert table.published[0].numbers == {"MA": (90.0, 1.5)}
+
+
+def test_each_cell_keeps_the_options_of_its_own_strategy(tmp_path: Path) -> None:
+    table = load_table(write(tmp_path, TABLE))
+    options = {str(cell.at["defense.strategy"]): config.defense.options() for cell, config in table.runs([0])}
+    assert options == {"fedavg": {}, "krum": {"num_malicious": 3}}
+
+
+def test_overrides_change_every_cell(tmp_path: Path) -> None:
+    table = load_table(write(tmp_path, TABLE))
+    assert {config.federation.rounds for _, config in table.runs([0], {"federation.rounds": 3})} == {3}
+
+
+def test_a_folder_s_name_changes_with_whatever_decides_the_numbers(tmp_path: Path) -> None:
+    table = load_table(write(tmp_path, TABLE))
+    names = {run_folder_name(cell, config) for cell, config in table.runs([0, 1])}
+    other = {run_folder_name(cell, config) for cell, config in table.runs([0, 1], {"federation.rounds": 3})}
+    assert len(names) == 12
+    assert not names & other
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ('title = "A table"', "", "title: found None; expected the table's title"),
+        ("seeds = 2", "seeds = 0", "seeds: found 0; expected how many"),
+        ("seeds = 2", "seeds = [0, -1]", r"seeds: found \[0, -1\]"),
+        ("[axes]", "[axis]", "axes: found None; expected a table of keys"),
+        ('"data.q" = [0.1, 0.5]', '"data.r" = [0.1, 0.5]', "axes: 'data.r' is no key of a run"),
+        ('"data.q" = [0.1, 0.5]', '"data.q" = 0.5', "axes: 'data.q' has 0.5; expected a list"),
+        ('"data.q" = 0.5, "defense', '"data.q" = 0.7, "defense', r"data.q = 0.7 is not on the axis \[0.1, 0.5\]"),
+        ('at = { "data.q" = 0.5, ', "at = { ", "at must give a value for each of"),
+        ("MA = [90, 1.5]", "MA = 90", r"found MA = 90; expected MA or BA = \[mean, spread\]"),
+        ("MA = [90, 1.5]", "FID = [90, 1.5]", "expected MA or BA"),
+        ("num-malicious = 3", "num-malicious = 4", "Krum needs n >= 2"),
+        ("num-malicious = 3", "num-malicious = 3\nclip = 0.5", "defense.clip: no strategy of this table"),
+        ('"fedavg", "krum"]', '"fedavg", "krum", "crumb"]', "defense.strategy: found 'crumb'"),
+        ('dataset = "digits"', 'datasets = "digits"', "data.datasets: unknown key; did you mean data.dataset"),
+        ('dataset = "digits"', "", "data.dataset: missing"),
+    ],
+)
+def test_a_mistake_in_a_table_is_explained(old: str, new: str, expected: str, tmp_path: Path) -> None:
+    assert old in TABLE
+    with pytest.raises(ConfigError, match=expected):
+        load_table(write(tmp_path, TABLE.replace(old, new)))

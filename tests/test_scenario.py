@@ -1,0 +1,96 @@
+"""Server and clients read the same scenario out of the same configuration."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fedsec import scenario
+from fedsec.data.datasets import load
+from fedsec.data.partition import partition, partition_hash
+from fedsec.runs.config import RunConfig
+from fedsec.runs.loading import parse
+from fedsec.scenario import attack_rounds, code_hash, malicious, partition_settings, partitions, trigger
+
+
+def configured(**sections: dict[str, Any]) -> RunConfig:
+    return parse(sections)
+
+
+def test_partitions_are_those_of_the_settings(cache: Path) -> None:
+    config = configured(data={"partition": "label-skew", "q": 0.5}, federation={"clients": 7}, run={"seed": 3})
+    train = load("digits", "train")
+    expected = partition(train.labels, 10, partition_settings(config))
+    assert partition_hash(partitions(config)) == partition_hash(expected)
+    assert sum(len(part) for part in partitions(config)) == 1437
+
+
+def test_the_seed_of_the_run_decides_the_partitions(cache: Path) -> None:
+    hashes = [partition_hash(partitions(configured(run={"seed": seed}))) for seed in (0, 0, 1)]
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
+def test_what_does_not_concern_the_data_does_not_deal_it_anew() -> None:
+    settings = partition_settings(configured())
+    other = configured(attack={"kind": "untargeted"}, federation={"rounds": 20}, defense={"strategy": "krum"})
+    assert partition_settings(other) == settings
+    changes = {"scheme": "iid", "clients": 20, "q": 0.9, "alpha": 0.1}
+    changed = configured(data={"partition": "iid", "q": 0.9, "alpha": 0.1}, federation={"clients": 20})
+    assert partition_settings(changed) == replace(settings, **changes)
+
+
+def test_a_list_of_partitions_may_be_changed_by_its_caller(cache: Path) -> None:
+    partitions(configured()).clear()
+    assert len(partitions(configured())) == 10
+
+
+def test_the_malicious_clients_are_as_many_as_asked_for_and_the_seed_says_which() -> None:
+    drawn = [malicious(configured(run={"seed": seed}, attack={"share": 0.4})) for seed in range(5)]
+    assert [len(clients) for clients in drawn] == [4] * 5
+    assert len(set(drawn)) > 1
+    assert malicious(configured(attack={"share": 0.4})) == drawn[0]
+    assert all(list(clients) == sorted(set(clients)) for clients in drawn)
+
+
+def test_every_attack_has_the_same_attackers_and_no_attack_has_none() -> None:
+    backdoor, untargeted = (malicious(configured(attack={"kind": kind})) for kind in ("backdoor", "untargeted"))
+    assert backdoor == untargeted != ()
+    assert malicious(configured(attack={"kind": "none"})) == ()
+    assert malicious(configured(attack={"share": 0.0})) == ()
+
+
+@pytest.mark.parametrize(("start", "end", "expected"), [(9, 0, range(9, 17)), (3, 5, range(3, 6)), (16, 0, [16])])
+def test_the_attack_lasts_to_its_last_round_and_zero_is_the_last_of_all(start: int, end: int, expected: range) -> None:
+    config = configured(attack={"start-round": start, "end-round": end}, federation={"rounds": 16})
+    assert list(attack_rounds(config)) == list(expected)
+
+
+def test_the_trigger_fits_the_images_and_is_that_of_the_configuration(cache: Path) -> None:
+    attack = {"trigger": "patch", "trigger-size": 3, "trigger-corner": "top-left"}
+    made = trigger(configured(attack=attack), load("digits", "test"))
+    assert (made.mask.shape, made.pattern.shape) == ((28, 28), (1, 28, 28))
+    assert np.argwhere(made.mask).tolist() == [[row, column] for row in (1, 2, 3) for column in (1, 2, 3)]
+
+
+def test_a_noise_patch_is_the_same_for_everybody_and_the_seed_decides_it(cache: Path) -> None:
+    def pattern(seed: int, split: Any) -> np.ndarray:
+        config = configured(run={"seed": seed}, attack={"trigger": "noise-patch"})
+        return trigger(config, load("digits", split)).pattern
+
+    np.testing.assert_array_equal(pattern(0, "train"), pattern(0, "test"))
+    assert not np.array_equal(pattern(0, "train"), pattern(1, "train"))
+
+
+def test_the_hash_of_the_code_changes_with_any_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scenario, "__file__", str(tmp_path / "scenario.py"))
+    hashes = []
+    for name, text in [("scenario.py", "a = 1\n"), ("sub/other.py", "b = 1\n"), ("sub/other.py", "b = 2\n")]:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+        hashes.append(code_hash.__wrapped__())
+    (tmp_path / "notes.txt").write_text("no code")
+    assert code_hash.__wrapped__() == hashes[-1]
+    assert len(set(hashes)) == 3
+    assert code_hash() == code_hash()
