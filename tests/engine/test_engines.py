@@ -186,10 +186,16 @@ def test_an_untargeted_run_has_no_backdoor_accuracy() -> None:
 
 
 def test_resnet_keeps_its_integer_counters_through_every_round() -> None:
+    small = {"federation__clients": 2, "federation__rounds": 1, "federation__local_epochs": 1}
     configuration = config(
-        model__name="resnet18", federation__rounds=1, federation__batch_size=64, federation__local_epochs=1,
-        federation__clients=2, federation__learning_rate=0.01, data__partition="iid", attack__share=0.0, defense__strategy="fedavg",
-    )  # fmt: skip
+        **small,
+        model__name="resnet18",
+        federation__batch_size=64,
+        federation__learning_rate=0.01,
+        data__partition="iid",
+        attack__share=0.0,
+        defense__strategy="fedavg",
+    )
     _, folder, _ = run(configuration, "local")
     checkpoint = load_checkpoint(folder.checkpoint)
     assert checkpoint is not None

@@ -175,7 +175,7 @@ def test_values_are_checked_against_the_data_set(tables: dict[str, Any], expecte
 
 
 def test_a_model_refuses_images_that_it_cannot_take() -> None:
-    with pytest.raises(ConfigError, match="model.name: lenet5 takes square images of at least 12 x 12"):
+    with pytest.raises(ConfigError, match=r"model\.name: lenet5 takes square images of at least 12 x 12"):
         check_with_data(RunConfig(), (1, 8, 8), 10, 100)
 
 
