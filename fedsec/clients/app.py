@@ -87,11 +87,16 @@ def _request(message: Message) -> tuple[ArrayRecord, dict[str, Scalar]]:
 
 def _metrics(metrics: Mapping[str, Any], examples: int) -> dict[str, ArrayRecord | MetricRecord | ConfigRecord]:
     """Return metrics as records: numbers in a MetricRecord, which takes no text and no flags, the rest beside it."""
-    numbers = {k: v for k, v in metrics.items() if isinstance(v, int | float | list) and not isinstance(v, bool)}
-    rest = {k: v for k, v in metrics.items() if k not in numbers}
+    plain = {k: v.item() if isinstance(v, np.generic) else v for k, v in metrics.items()}
+    numbers = {k: v for k, v in plain.items() if all(_is_number(x) for x in (v if isinstance(v, list) else [v]))}
+    rest = {k: v for k, v in plain.items() if k not in numbers}
     records: dict[str, ArrayRecord | MetricRecord | ConfigRecord] = {
-        "metrics": MetricRecord({**numbers, "num-examples": examples})
+        "metrics": MetricRecord({**numbers, "num-examples": int(examples)})
     }
     if rest:
         records["notes"] = ConfigRecord(rest)
     return records
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

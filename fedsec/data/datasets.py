@@ -66,11 +66,13 @@ def load(name: str, split: Split) -> ImageDataset:
         about = json.loads((folder / "about.json").read_text())
         images = np.load(folder / f"{split}_images.npy", mmap_mode="r", allow_pickle=False)
         labels = np.load(folder / f"{split}_labels.npy", mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise DataError(f"data.dataset: the cache of {name!r} is damaged ({error}); delete {folder}") from error
-    return ImageDataset(
-        name, images, labels, tuple(about["classes"]), tuple(about["mean"]), tuple(about["std"]), folder
-    )
+        if len(images) != len(labels):
+            raise ValueError(f"{len(images)} images and {len(labels)} labels in {split}")
+        classes, mean, std = (tuple(about[key]) for key in ("classes", "mean", "std"))
+    except (OSError, ValueError, EOFError, KeyError, TypeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise DataError(f"data.dataset: the cache of {name!r} is damaged ({reason}); delete {folder}") from error
+    return ImageDataset(name, images, labels, classes, mean, std, folder)
 
 
 def cache_folder() -> Path:
@@ -88,9 +90,12 @@ def _decoded(source: Source) -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):
         if not folder.is_dir():
+            for abandoned in folder.parent.glob(f".{folder.name}.*.partial"):
+                shutil.rmtree(abandoned, ignore_errors=True)  # of a process that was killed: this one has the lock
             partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".partial", dir=folder.parent))
             try:
                 _decode(source, partial)
+                partial.chmod(0o755)
                 partial.rename(folder)
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
@@ -103,11 +108,13 @@ def _decode(source: Source, folder: Path) -> None:
         labels = _decode_split(source, split, folder)
         highest = max(highest, int(labels.max()))
         if labels.min() < 0:
-            raise DataError(f"data.dataset: {source.name!r} has unlabelled examples (label {labels.min()}) in {split}")
+            raise DataError(f"data.dataset: {source} has unlabelled examples (label {labels.min()}) in {split}")
     names = class_names(source)
     about = {"classes": names if len(names) > highest else [str(label) for label in range(highest + 1)]}
+    mean, std = _channel_statistics(folder / "train_images.npy")
     known = KNOWN_DATASETS.get(source.name)
-    mean, std = (known.mean, known.std) if known else _channel_statistics(folder / "train_images.npy")
+    if known and len(known.mean) == len(mean):
+        mean, std = list(known.mean), list(known.std)
     text = json.dumps(about | {"mean": mean, "std": std, "location": source.location}, indent=1)
     write_atomically(folder / "about.json", lambda file: file.write(text.encode()))
 
@@ -116,7 +123,7 @@ def _decode_split(source: Source, split: Split, folder: Path) -> NDArray[np.int6
     count, pairs = read_split(source, split)
     first = next(pairs, None)
     if first is None:
-        raise DataError(f"data.dataset: the {split!r} split of {source.name!r} is empty")
+        raise DataError(f"data.dataset: the {split!r} split of {source} is empty")
     height, width, channels = first[0].shape
     images = open_memmap(folder / f"{split}_images.npy", "w+", np.uint8, (count, channels, height, width))
     labels = np.empty(count, np.int64)
@@ -124,7 +131,7 @@ def _decode_split(source: Source, split: Split, folder: Path) -> NDArray[np.int6
     for index, (pixels, label) in enumerate(pairs, start=1):
         if pixels.shape != first[0].shape:
             raise DataError(
-                f"data.dataset: all images of {source.name!r} must have one size; "
+                f"data.dataset: all images of {source} must have one size; "
                 f"image {index} of {split} is {pixels.shape}, the first is {first[0].shape} (height, width, channels)"
             )
         images[index], labels[index] = pixels.transpose(2, 0, 1), label
@@ -140,4 +147,4 @@ def _channel_statistics(images: Path) -> tuple[list[float], list[float]]:
     means = [float(np.average(values, weights=counts)) for counts in channels]
     variances = [np.average((values - m) ** 2, weights=counts) for m, counts in zip(means, channels, strict=True)]
     # A channel that never changes carries nothing; 1 keeps its normalised value finite.
-    return means, [float(np.sqrt(v)) if v > 0 else 1.0 for v in variances]
+    return means, [float(np.sqrt(v)) if v > 1e-12 else 1.0 for v in variances]

@@ -96,6 +96,10 @@ class Source:
     location: str
     identity: str
 
+    def __str__(self) -> str:
+        """Return name and place, for messages."""
+        return repr(self.name) if self.name == self.location else f"{self.name!r} (from {self.location})"
+
 
 def find_source(name: str) -> Source:
     """Find the data set ``name``: in ``$FEDSEC_DATA/name``, as a folder of that path, or on the hub.
@@ -125,7 +129,7 @@ def read_split(source: Source, split: Split) -> tuple[int, Iterator[tuple[NDArra
         return _read_digits(split)
     table = _load_table(source, split)
     image, label = _columns(source, table)
-    return len(table), ((_pixels(row[image]), int(row[label])) for row in table)
+    return len(table), _examples(source, split, table, image, label)
 
 
 def class_names(source: Source) -> list[str]:
@@ -139,7 +143,7 @@ def class_names(source: Source) -> list[str]:
 
 def _candidate_folders(name: str) -> list[Path]:
     folders = [Path(name).expanduser()] if os.sep in name or name.startswith((".", "~")) else []
-    if "FEDSEC_DATA" in os.environ:
+    if os.environ.get("FEDSEC_DATA"):
         folders.insert(0, Path(os.environ["FEDSEC_DATA"]).expanduser() / name)
     return folders
 
@@ -173,12 +177,15 @@ def _load_table(source: Source, split: Split) -> Any:
         found = datasets.load_dataset(source.location)
     except Exception as error:
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        if Path(source.location).is_dir():
+            looked = "the folder is there, and holds nothing that can be loaded"
+        else:
+            looked = _looked_in(source.name)
         raise DataError(
-            f"data.dataset: {source.name!r} could not be loaded from {source.location} ({reason}); "
-            f"{_looked_in(source.name)}. {_what_would_do(source.name)}"
+            f"data.dataset: {source} could not be loaded ({reason}); {looked}. {_what_would_do(source.name)}"
         ) from error
     if split not in found:
-        raise DataError(f"data.dataset: {source.name!r} has no {split!r} split; found {sorted(found)}")
+        raise DataError(f"data.dataset: {source} has no {split!r} split; found {sorted(found)}")
     return found[split]
 
 
@@ -191,16 +198,38 @@ def _columns(source: Source, table: Any) -> tuple[str, str]:
     labels = labels or [name for name in ("label", "labels") if name in table.column_names]
     if len(images) != 1 or len(labels) != 1:
         raise DataError(
-            f"data.dataset: {source.name!r} must have one image and one label column; "
+            f"data.dataset: {source} must have one image and one label column; "
             f"found images {images} and labels {labels} among {table.column_names}"
         )
     return images[0], labels[0]
 
 
+def _examples(
+    source: Source, split: Split, table: Any, image: str, label: str
+) -> Iterator[tuple[NDArray[np.uint8], int]]:
+    for index in range(len(table)):
+        try:
+            row = table[index]
+            yield _pixels(row[image]), _class_number(row[label])
+        except (ValueError, TypeError, AttributeError, OSError) as error:
+            raise DataError(f"data.dataset: example {index} of {split} in {source} cannot be read: {error}") from error
+
+
 def _pixels(image: Any) -> NDArray[np.uint8]:
-    mode = "L" if image.mode in ("1", "L", "I", "I;16") else "RGB"
+    if image.mode.startswith("I"):  # 16 bits of grey, as PNG has them
+        deep = np.asarray(image, np.int64)
+        if deep.min() < 0 or deep.max() > 65535:
+            raise ValueError(f"grey values from {deep.min()} to {deep.max()}; expected 0 to 65535")
+        return np.rint(deep / 257.0).astype(np.uint8)[:, :, None]
+    mode = "L" if image.mode in ("1", "L") else "RGB"
     pixels = np.asarray(image.convert(mode), np.uint8)
     return pixels[:, :, None] if pixels.ndim == 2 else pixels
+
+
+def _class_number(label: Any) -> int:
+    if isinstance(label, bool) or not isinstance(label, int):
+        raise TypeError(f"label {label!r}; expected a whole number")
+    return label
 
 
 def _read_digits(split: Split) -> tuple[int, Iterator[tuple[NDArray[np.uint8], int]]]:

@@ -12,11 +12,11 @@ def ResNet18(channels: int = 3, size: int = 32, num_classes: int = 10) -> nn.Mod
 
     Args:
         channels: channels of an image.
-        size: height and width of an image in pixels, at least 8; global pooling takes any.
+        size: height and width of an image in pixels, at least 16: below, BatchNorm cannot train on a batch of one.
         num_classes: number of outputs.
     """
-    if size < 8:
-        raise ValueError(f"ResNet-18 needs images of at least 8 x 8 pixels; got {size} x {size}.")
+    if size < 16:
+        raise ValueError(f"ResNet-18 needs images of at least 16 x 16 pixels; got {size} x {size}.")
     model: nn.Module = resnet18(num_classes=num_classes)
     model.conv1 = nn.Conv2d(channels, 64, kernel_size=3, stride=1, padding=1, bias=False)
     model.maxpool = nn.Identity()

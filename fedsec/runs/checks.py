@@ -9,7 +9,7 @@ from fedsec.runs.loading import ConfigError
 from fedsec.strategies.build import build_strategy, rehearse
 from fedsec.strategies.robust import RobustStrategy
 
-SMALLEST_IMAGE = {"lenet5": 12, "resnet18": 8}
+SMALLEST_IMAGE = {"lenet5": 12, "resnet18": 16}
 
 
 def check(config: RunConfig, *, source: str = "") -> None:

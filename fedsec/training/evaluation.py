@@ -86,7 +86,7 @@ class Evaluator:
 
     def __call__(self, arrays: Mapping[str, NDArray[np.generic]]) -> Evaluation:
         """Return the accuracies of the model with these arrays."""
-        set_arrays(self.model, list(arrays.values()))
+        set_arrays(self.model, [arrays[name] for name in self.model.state_dict()])
         predicted, loss = predict(self.model, *self.clean, self.normalise)
         fooled = predict(self.model, *self.triggered, self.normalise)[0] if len(self.triggered[1]) else None
         return Evaluation(

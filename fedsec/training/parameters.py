@@ -22,8 +22,9 @@ def set_arrays(model: nn.Module, arrays: Sequence[NDArray[np.generic]]) -> None:
     state = model.state_dict()
     if len(arrays) != len(state):
         raise ValueError(f"the model has {len(state)} arrays; got {len(arrays)}")
+    for (name, tensor), array in zip(state.items(), arrays, strict=True):
+        if tuple(array.shape) != tuple(tensor.shape):
+            raise ValueError(f"array '{name}' must have shape {tuple(tensor.shape)}; got {array.shape}")
     with torch.no_grad():
-        for (name, tensor), array in zip(state.items(), arrays, strict=True):
-            if tuple(array.shape) != tuple(tensor.shape):
-                raise ValueError(f"array '{name}' must have shape {tuple(tensor.shape)}; got {array.shape}")
+        for tensor, array in zip(state.values(), arrays, strict=True):
             tensor.copy_(torch.from_numpy(np.array(array)))

@@ -174,12 +174,17 @@ def test_metrics_that_flower_can_carry_do_not_break_the_reply(metrics: dict[str,
     assert {key: told[key] for key in metrics} == metrics
 
 
-@pytest.mark.parametrize(("metrics", "examples"), [({"a": np.float32(1)}, 12), ({"a": None}, 12), ({}, np.int64(12))])
+@pytest.mark.parametrize(("metrics", "examples"), [({"a": np.float32(1)}, 12), ({"b": np.int64(3)}, np.int64(12))])
+def test_numpy_s_own_numbers_are_numbers_too(metrics: dict[str, Any], examples: Any) -> None:
+    reply = ask(make_client_app(with_metrics(metrics, examples)), "train", request())
+    told = reply.content.metric_records["metrics"]
+    assert told["num-examples"] == 12
+    assert {key: told[key] for key in metrics} == metrics
+
+
 @pytest.mark.parametrize("content", [request, legacy_fit])
-def test_what_flower_cannot_carry_is_an_error_reply_on_both(
-    metrics: dict[str, Any], examples: Any, content: Callable[[], RecordDict]
-) -> None:
-    reply = ask(make_client_app(with_metrics(metrics, examples)), "train", content())
+def test_what_flower_cannot_carry_is_an_error_reply_on_both(content: Callable[[], RecordDict]) -> None:
+    reply = ask(make_client_app(with_metrics({"a": None}, 12)), "train", content())
     assert reply.has_error()
     assert "Error" in reply.error.reason
 

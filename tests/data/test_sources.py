@@ -131,7 +131,7 @@ def test_a_known_set_that_cannot_be_had_says_how_to_provide_it(sets: Path, name:
 
 
 def test_a_hub_id_that_cannot_be_reached_is_one_error(sets: Path) -> None:
-    with pytest.raises(DataError, match="'owner/animals' could not be loaded from owner/animals"):
+    with pytest.raises(DataError, match="'owner/animals' could not be loaded"):
         load("owner/animals", "train")
 
 

@@ -35,7 +35,7 @@ def test_training_lowers_the_loss(problem: Problem) -> None:
 @pytest.mark.parametrize("name", ["lenet5", "resnet18"])
 def test_without_examples_the_weights_stay_and_the_loss_is_not_a_number(problem: Problem, name: str) -> None:
     images, labels, normalise = problem
-    model = build_classifier(name, 1, 12, 4, seed=0)
+    model = build_classifier(name, 1, 16, 4, seed=0)
     before = get_arrays(model)
     loss = train_classifier(model, images[:0], labels[:0], normalise, SETTINGS, torch.Generator())
     assert math.isnan(loss)
