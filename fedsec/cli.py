@@ -234,9 +234,10 @@ def _engine(name: str) -> Any:
 
 
 class _crash_safe:  # noqa: N801 (used as a function)
-    """End at once on Ctrl-C, and say how to go on: every finished round is on disk.
+    """Say how to go on when a run is interrupted or a file cannot be written: every finished round is on disk.
 
-    Ray's threads would wait for the run to end before they let go; its processes end with this one.
+    Ctrl-C ends the process at once. Ray's threads would wait for the run to end before they let go; its processes
+    end with this one.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -246,13 +247,18 @@ class _crash_safe:  # noqa: N801 (used as a function)
     def __enter__(self) -> None:
         self._before = signal.signal(signal.SIGINT, self._stop)
 
-    def __exit__(self, *exception: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: object) -> None:
         signal.signal(signal.SIGINT, self._before)
+        if isinstance(error, OSError):
+            self._say(f"{error.strerror or error}")
 
     def _stop(self, number: int, frame: object) -> None:
-        again = f"fedsec run --resume {self.folder}" if self.folder else "the same command"
-        os.write(2, f"\nfedsec: interrupted; every finished round is kept, go on with: {again}\n".encode())
+        self._say("interrupted")
         os._exit(130)
+
+    def _say(self, what: str) -> None:
+        again = f"fedsec run --resume {self.folder}" if self.folder else "the same command"
+        os.write(2, f"\nfedsec: {what}; every finished round is kept, go on with: {again}\n".encode())
 
 
 def _console(as_json: bool) -> Console:

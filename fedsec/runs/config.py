@@ -31,7 +31,7 @@ ModelName = Literal["lenet5", "resnet18"]
 _SECTION = ConfigDict(
     extra="forbid",
     alias_generator=lambda name: name.replace("_", "-"),
-    validate_by_name=False,
+    validate_by_name=True,  # for Python; a file must spell its keys with dashes, see loading.parse
     allow_inf_nan=False,
 )
 
@@ -137,7 +137,10 @@ class DefenseSection:
 
 @validated(frozen=True, config=_SECTION)
 class RunConfig:
-    """Everything that decides a run's numbers, but for the engine."""
+    """Everything that decides a run's numbers, but for the engine.
+
+    In Python the keys have underscores: ``RunConfig(federation=FederationSection(local_epochs=1))``.
+    """
 
     run: RunSection = Field(default_factory=RunSection)
     data: DataSection = Field(default_factory=DataSection)

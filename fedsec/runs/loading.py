@@ -46,9 +46,13 @@ def parse(tables: Mapping[str, Any], *, source: str = "", required: Iterable[str
     Raises:
         ConfigError: unknown, missing or mistyped keys, or values out of range.
     """
-    given = {section: _without_unset(section, values) for section, values in tables.items()}
-    missing = [key for key in required if not _holds(tables, key)]
-    problems = [f"{key}: missing; {_expectation(key)}" for key in missing]
+    misspelt = _keys_with_underscores(tables)
+    problems = [f"{key}: missing; {_expectation(key)}" for key in required if not _holds(tables, key)]
+    problems += [f"{key}: unknown key; {_suggestion(key)}" for key in misspelt]
+    given = {
+        section: _without_unset(section, values, [key.partition(".")[2] for key in misspelt])
+        for section, values in tables.items()
+    }
     try:
         config = _ADAPTER.validate_python(given)
     except ValidationError as error:
@@ -118,12 +122,18 @@ def parse_assignment(text: str) -> tuple[str, Any]:
         return key, value.strip()
 
 
-def _without_unset(section: str, values: Any) -> Any:
-    # "" is how a run config, which has no null, says that a strategy's option keeps its own default.
-    if section != "defense" or not isinstance(values, Mapping):
+def _keys_with_underscores(tables: Mapping[str, Any]) -> list[str]:
+    sections = [(name, values) for name, values in tables.items() if isinstance(values, Mapping)]
+    return [f"{name}.{key}" for name, values in sections for key in values if "_" in key]
+
+
+def _without_unset(section: str, values: Any, misspelt: Iterable[str]) -> Any:
+    if not isinstance(values, Mapping):
         return values
-    optional = {name.replace("_", "-") for name, (default, _) in described(DefenseSection).items() if default is None}
-    return {key: value for key, value in values.items() if value != "" or key not in optional}
+    # "" is how a run config, which has no null, says that a strategy's option keeps its own default.
+    options = {name.replace("_", "-") for name, (default, _) in described(DefenseSection).items() if default is None}
+    unset = options if section == "defense" else set()
+    return {k: v for k, v in values.items() if k not in misspelt and not (v == "" and k in unset)}
 
 
 def _holds(tables: Mapping[str, Any], key: str) -> bool:

@@ -137,7 +137,8 @@ def server_fn(context):
         return loss, metrics
 
     strategy.aggregate_evaluate = keep
-    return ServerAppComponents(strategy=strategy, config=ServerConfig(num_rounds=context.run_config["num-server-rounds"]))
+    config = ServerConfig(num_rounds=context.run_config["num-server-rounds"])
+    return ServerAppComponents(strategy=strategy, config=config)
 
 app = ServerApp(server_fn=server_fn)
 """

@@ -9,7 +9,17 @@ import pytest
 
 from fedsec.models.classifiers import CLASSIFIERS
 from fedsec.runs.checks import check, check_with_data
-from fedsec.runs.config import DefenseSection, ModelName, RunConfig, StrategyName, described, flatten, identity, nested
+from fedsec.runs.config import (
+    DefenseSection,
+    FederationSection,
+    ModelName,
+    RunConfig,
+    StrategyName,
+    described,
+    flatten,
+    identity,
+    nested,
+)
 from fedsec.runs.loading import ConfigError, known_keys, load_run_file, parse, parse_assignment, parse_flat
 from fedsec.strategies import STRATEGIES
 from fedsec.strategies.build import options_of
@@ -182,3 +192,8 @@ def test_a_model_refuses_images_that_it_cannot_take() -> None:
 def test_known_keys_are_what_flatten_gives() -> None:
     assert "data.q" in known_keys()
     assert all("." in key for key in known_keys())
+
+
+def test_sections_are_ordinary_dataclasses_in_python() -> None:
+    config = RunConfig(federation=FederationSection(local_epochs=1))
+    assert replace(config, federation=replace(config.federation, batch_size=5)).federation.batch_size == 5

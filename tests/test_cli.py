@@ -1,0 +1,229 @@
+"""The command line as a person uses it, on the local engine."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fedsec.strategies import STRATEGIES
+from tests.command_line import fedsec
+
+RUN = """
+[run]
+name = "short"
+[data]
+dataset = "digits"
+[federation]
+rounds = 2
+batch-size = 16
+[attack]
+kind = "backdoor"
+[defense]
+strategy = "flame"
+"""
+
+TABLE = """
+title = "A small table"
+[axes]
+"defense.strategy" = ["fedavg", "flame"]
+[floor]
+"attack.kind" = "none"
+"defense.strategy" = "fedavg"
+[data]
+dataset = "digits"
+[federation]
+rounds = 1
+batch-size = 16
+[attack]
+kind = "backdoor"
+[defense]
+strategy = "fedavg"
+[[published]]
+at = { "defense.strategy" = "flame" }
+MA = [90.0, 1.0]
+BA = [1.0, 0.5]
+"""
+
+
+@pytest.fixture
+def run_file(tmp_path: Path) -> Path:
+    file = tmp_path / "short.toml"
+    file.write_text(RUN)
+    return file
+
+
+@pytest.fixture
+def table_file(tmp_path: Path) -> Path:
+    file = tmp_path / "small.toml"
+    file.write_text(TABLE)
+    return file
+
+
+def last_json(text: str) -> Any:
+    return json.loads(text.splitlines()[-1])
+
+
+def test_run_shows_a_table_and_the_path_of_the_record_last(run_file: Path, runs: Path) -> None:
+    done = fedsec("run", run_file, "--engine", "local")
+    assert done.code == 0, done.err
+    path = Path(done.out.strip().splitlines()[-1].removeprefix("record: "))
+    assert path.parent == runs / "short"
+    files = {str(file.relative_to(path)) for file in path.rglob("*") if file.is_file()}
+    assert {"config.toml", "environment.json", "rounds.jsonl", "summary.json", "samples.npz"} <= files
+    assert {"checkpoint/latest.safetensors", "figures/report.png", "figures/report.html"} <= files
+
+
+def test_json_is_the_last_line_and_quiet_shows_nothing_else(run_file: Path) -> None:
+    done = fedsec("run", run_file, "--engine", "local", "--quiet", "--json")
+    assert len(done.out.splitlines()) == 1
+    assert done.err == ""
+    assert set(last_json(done.out)["final"]) == {"MA", "BA", "round"}
+
+
+def test_without_a_file_the_default_run_is_run() -> None:
+    done = fedsec("run", "--engine", "local", "--set", "federation.rounds=1", "--quiet", "--json")
+    assert done.code == 0, done.err
+    assert last_json(done.out)["final"]["round"] == 1
+
+
+def test_set_changes_one_key(run_file: Path, runs: Path) -> None:
+    done = fedsec(
+        "run", run_file, "--engine", "local", "--quiet", "--set", "federation.rounds=1", "--set", "run.name=x"
+    )
+    assert done.code == 0, done.err
+    assert [folder.name for folder in runs.iterdir()] == ["x"]
+
+
+def test_resume_of_a_finished_or_missing_run_is_a_clear_error(run_file: Path, tmp_path: Path) -> None:
+    done = fedsec("run", run_file, "--engine", "local", "--resume")
+    assert done.code == 2
+    assert "--resume: no unfinished run 'short' with this configuration" in done.err
+    assert "Traceback" not in done.err
+
+
+def test_resuming_a_finished_run_s_folder_shows_its_result_again(run_file: Path) -> None:
+    first = last_json(fedsec("run", run_file, "--engine", "local", "--quiet", "--json").out)
+    again = fedsec("run", first["folder"], "--engine", "local", "--resume", "--quiet", "--json")
+    assert last_json(again.out) == first
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["run", "missing.toml"], "missing.toml: No such file or directory; give a TOML file"),
+        (["run", "--engine", "spark"], "--engine: found 'spark'; expected 'ray' or 'local'"),
+        (["run", "--set", "data.dataset=nowhere"], "data.dataset: found 'nowhere'"),
+        (["run", "--set", "data.dataset=dermamnist"], "Set FEDSEC_DATA to a folder that holds dermamnist/"),
+        (["run", "--set", "attack.source=12"], "attack.source: found 12; expected a class of digits, 0 to 9"),
+        (["run", "--set", "data.q"], "expected key=value"),
+        (["run", "."], "this is a folder; give --resume"),
+        (["reproduce", "missing.toml"], "No such file"),
+        (["report", "nothing-here"], "no finished run at or below nothing-here"),
+        (["data", "check", "nowhere"], "data.dataset: found 'nowhere'"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_two(
+    arguments: list[str], expected: str, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = fedsec(*arguments)
+    assert done.code == 2
+    assert expected in done.err
+    assert len(done.err.splitlines()) == 1
+    assert not runs.exists()
+
+
+def test_a_full_disk_ends_a_run_with_one_line_and_resume_goes_on(
+    run_file: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from fedsec import federation
+    from fedsec.runs.checkpoint import save_checkpoint
+
+    def full(path: Path, checkpoint: Any) -> None:
+        if checkpoint.server_round == 2:
+            raise OSError(28, "No space left on device")
+        save_checkpoint(path, checkpoint)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(federation, "save_checkpoint", full)
+        done = fedsec("run", run_file, "--engine", "local", "--quiet")
+    assert done.code == 1
+    assert done.err.startswith("fedsec: [Errno 28] No space left on device")
+    assert (
+        "No space left on device; every finished round is kept, go on with: fedsec run --resume"
+        in capfd.readouterr().err
+    )
+    whole = last_json(fedsec("run", run_file, "--engine", "local", "--quiet", "--json").out)
+    resumed = last_json(fedsec("run", run_file, "--engine", "local", "--quiet", "--json", "--resume").out)
+    assert resumed["model_sha256"] == whole["model_sha256"]
+
+
+def test_reproduce_prints_the_published_number_beside_ours_and_skips_finished_cells(
+    table_file: Path, runs: Path
+) -> None:
+    done = fedsec("reproduce", table_file, "--engine", "local", "--seeds", "2", "--json")
+    assert done.code == 0, done.err
+    rows = {row["defense.strategy"]: row for row in last_json(done.out)}
+    assert rows["flame"]["runs"] == 2
+    assert rows["flame"]["MA_published"] == 90.0
+    assert rows["flame"]["MA_difference"] == pytest.approx(rows["flame"]["MA"] - 90.0, abs=1e-6)
+    assert rows["flame"]["floor"] is not None
+    stamps = {file: file.stat().st_mtime_ns for file in runs.rglob("summary.json")}
+    assert len(stamps) == 6
+    again = fedsec("reproduce", table_file, "--engine", "local", "--seeds", "2", "--json")
+    assert last_json(again.out) == last_json(done.out)
+    assert {file: file.stat().st_mtime_ns for file in runs.rglob("summary.json")} == stamps
+    report = runs / "small" / "report"
+    assert {file.name for file in report.iterdir()} == {
+        "small.md", "small.csv", "small.png", "small.html", "small_partition.png",
+    }  # fmt: skip
+    assert "| flame |" in (report / "small.md").read_text()
+
+
+def test_reproduce_goes_on_with_a_cell_that_was_cut_short(table_file: Path, runs: Path) -> None:
+    whole = last_json(fedsec("reproduce", table_file, "--engine", "local", "--json").out)
+    [folder] = [path for path in (runs / "small").iterdir() if path.name.startswith("strategy=flame")]
+    (folder / "summary.json").unlink()
+    assert last_json(fedsec("reproduce", table_file, "--engine", "local", "--json").out) == whole
+
+
+def test_report_compares_any_runs(run_file: Path, runs: Path, tmp_path: Path) -> None:
+    for strategy in ("fedavg", "flame"):
+        fedsec("run", run_file, "--engine", "local", "--quiet", "--set", f"defense.strategy={strategy}")
+    done = fedsec("report", runs, "--out", tmp_path / "out", "--json")
+    assert done.code == 0, done.err
+    assert {row["defense.strategy"] for row in last_json(done.out)} == {"fedavg", "flame"}
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "data:image/png;base64," in page
+    assert not re.search(r'(src|href)="(?!data:)', page)
+
+
+def test_list_names_everything_with_options_and_source() -> None:
+    entries = json.loads(fedsec("list", "--json").out)
+    kinds = {kind: {e["name"] for e in entries if e["kind"] == kind} for kind in {e["kind"] for e in entries}}
+    assert kinds["strategy"] == set(STRATEGIES)
+    assert set(kinds) == {"data set", "partition", "model", "attack", "strategy"}
+    assert all(entry["source"] for entry in entries if entry["kind"] == "strategy")
+    assert all(option["about"] and option["default"] for entry in entries for option in entry["options"])
+    krum = next(entry for entry in entries if entry["name"] == "krum")
+    assert [option["key"] for option in krum["options"]] == [
+        "defense.num-malicious", "defense.neighbours", "defense.distance",
+    ]  # fmt: skip
+    shown = fedsec("list")
+    assert shown.code == 0
+    assert all(name in shown.out for name in STRATEGIES)
+
+
+def test_data_check_says_what_is_in_a_data_set() -> None:
+    found = json.loads(fedsec("data", "check", "digits", "--json").out)
+    assert found["train"]["examples"] == 1437
+    assert found["test"]["image"] == [1, 28, 28]
+    assert sum(found["train"]["per_class"]) == 1437
+    assert "classes: ['0', '1'" in fedsec("data", "check", "digits").out
+
+
+def test_help_explains_every_command() -> None:
+    text = fedsec("--help").out
+    assert all(command in text for command in ("run", "reproduce", "report", "list", "data"))
