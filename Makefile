@@ -1,0 +1,50 @@
+# Everything a newcomer needs; `make help` lists it. Only Python 3.11 or newer and make have to be there.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+export FLWR_TELEMETRY_ENABLED ?= 0
+export FLWR_DISABLE_UPDATE_CHECK ?= 1
+export FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-fast check format bench reproduce clean
+
+help: ## show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; found " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: $(VENV)/installed ## attack ten clients, defend them five ways, show what came of it (under three minutes)
+	$(BIN)/fedsec reproduce experiments/quickstart/demo.toml --out runs/demo/report
+
+test: $(VENV)/installed ## run all tests (about twenty minutes on two cores)
+	$(BIN)/python -m pytest
+
+test-fast: $(VENV)/installed ## run the tests that need no Ray and no SuperLink
+	$(BIN)/python -m pytest -m "not slow"
+
+check: $(VENV)/installed ## format, lint, types, import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/installed ## put the code into its format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/installed ## measure speed, as ratios to peers and limits in one run
+	$(BIN)/python -m benchmarks.aggregation
+	$(BIN)/python -m benchmarks.rounds
+
+reproduce: $(VENV)/installed ## the thesis's MNIST cells without GAN, three seeds (hours; needs FEDSEC_DATA or the hub)
+	$(BIN)/fedsec reproduce experiments/gan_balancing_thesis/table_5_1_mnist_without_gan.toml
+
+clean: ## remove the environment and what tools left behind
+	rm -rf $(VENV) build dist *.fab .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
