@@ -1,12 +1,10 @@
 """The server's side of a run: meet the nodes, train round by round, measure, record, checkpoint."""
 
-import platform
 import resource
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib import metadata
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,15 +15,15 @@ from numpy.typing import NDArray
 
 from fedsec.client_app import choose_device
 from fedsec.data.datasets import ImageDataset, load
-from fedsec.data.partition import partition_hash
+from fedsec.description import describe
 from fedsec.metrics.detection import NONE_JUDGED, Detection, detection
 from fedsec.models.classifiers import build_classifier
-from fedsec.nodes import FederationError, NodeReport, meet
+from fedsec.nodes import FederationError, meet
 from fedsec.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from fedsec.runs.checks import strategy_of
 from fedsec.runs.config import RunConfig
 from fedsec.runs.record import ClientRecord, Role, RoundRecord, RunFolder, arrays_hash, config_hash
-from fedsec.scenario import attack_rounds, code_hash, malicious, partition_settings, partitions, trigger
+from fedsec.scenario import attack_rounds, malicious, trigger
 from fedsec.seeds import Purpose, derived_seed
 from fedsec.strategies import RobustStrategy
 from fedsec.strategies.robust import decoded
@@ -34,9 +32,6 @@ from fedsec.training.evaluation import Evaluator
 from fedsec.training.parameters import get_arrays
 
 Arrays = dict[str, NDArray[np.generic]]
-
-SAMPLES = 8
-PACKAGES = ("fedsec", "flwr", "flwr-datasets", "ray", "torch", "torchvision", "numpy", "scikit-learn", "hdbscan")
 
 
 class Observer(Protocol):
@@ -76,7 +71,9 @@ class Federation:
         return dict.fromkeys(self.attackers, "malicious" if active else "dormant")
 
 
-def run_federation(grid: Grid, config: RunConfig, folder: RunFolder, observer: Observer) -> dict[str, Any]:
+def run_federation(
+    grid: Grid, config: RunConfig, folder: RunFolder, observer: Observer, *, engine: str
+) -> dict[str, Any]:
     """Run a federation from its start or its checkpoint to its last round; return the summary.
 
     Args:
@@ -84,6 +81,7 @@ def run_federation(grid: Grid, config: RunConfig, folder: RunFolder, observer: O
         config: the run's configuration.
         folder: the run's folder, with a checkpoint if the run was begun before.
         observer: is told how it goes.
+        engine: what runs the nodes, for the record.
 
     Raises:
         FederationError: the nodes cannot run the configuration, or another process runs in the folder.
@@ -91,7 +89,7 @@ def run_federation(grid: Grid, config: RunConfig, folder: RunFolder, observer: O
     lock = FileLock(folder.path / ".lock", timeout=0)
     try:
         with lock:
-            return _run(grid, config, folder, observer)
+            return _run(grid, config, folder, observer, engine)
     except Timeout:
         raise FederationError(f"{folder.path}: this run is in progress in another process") from None
 
@@ -122,7 +120,7 @@ def summarise(config: RunConfig, folder: RunFolder, arrays: Mapping[str, NDArray
     }
 
 
-def _run(grid: Grid, config: RunConfig, folder: RunFolder, observer: Observer) -> dict[str, Any]:
+def _run(grid: Grid, config: RunConfig, folder: RunFolder, observer: Observer, engine: str) -> dict[str, Any]:
     finished = folder.summary()
     if finished is not None:
         return finished
@@ -131,7 +129,8 @@ def _run(grid: Grid, config: RunConfig, folder: RunFolder, observer: Observer) -
     reports = meet(grid, config.federation.clients, config.federation.node_timeout, observer.noticed)
     federation.strategy.use_partitions({report.node_id: partition for partition, report in reports.items()})
     start = _restore(federation, test)
-    _describe(federation, test, reports, observer)
+    for text in describe(config, folder, federation.strategy, reports, engine):
+        observer.noticed(text)
     observer.started(config, folder, start.server_round + 1)
     arrays = start.arrays
     for server_round in range(start.server_round + 1, config.federation.rounds + 1):
@@ -227,73 +226,6 @@ def _evaluator(config: RunConfig, test: ImageDataset) -> Evaluator:
     )
 
 
-def _describe(
-    federation: Federation, test: ImageDataset, reports: Mapping[int, NodeReport], observer: Observer
-) -> None:
-    """Keep what the run runs on, who holds what, and a few images; tell of clients that hold too little."""
-    config, folder = federation.config, federation.folder
-    counts = [_padded(reports[partition].class_counts, len(test.classes)) for partition in sorted(reports)]
-    notices = _notices(config, counts, federation.attackers) + _changes(folder)
-    for text in notices:
-        observer.noticed(text)
-    folder.write_environment(
-        {
-            "versions": {name: _version(name) for name in PACKAGES},
-            "python": sys.version.split()[0],
-            "platform": platform.platform(),
-            "device": str(choose_device(config.federation.device)),
-            "code": code_hash(),
-            "seed": config.run.seed,
-            "partition": {"seed": partition_settings(config).seed, "sha256": partition_hash(partitions(config))},
-            "class_counts": counts,
-            "classes": list(test.classes),
-            "malicious": list(federation.attackers),
-            "strategy": type(federation.strategy).__name__,
-            "options": _options(federation.strategy),
-            "notices": notices,
-        }
-    )
-    chosen = np.flatnonzero(test.labels == config.attack.source)[:SAMPLES]
-    folder.write_samples(clean=test.images[chosen], triggered=trigger(config, test).stamp(test.images[chosen]))
-
-
-def _padded(counts: Sequence[int], classes: int) -> list[int]:
-    """Return what a node says that it holds as one number a class, whatever length its list has."""
-    return [*counts, *([0] * classes)][:classes]
-
-
-def _notices(config: RunConfig, counts: Sequence[Sequence[int]], attackers: Sequence[int]) -> list[str]:
-    notices = [
-        f"client {client} holds no example and will be left out" for client, c in enumerate(counts) if not sum(c)
-    ]
-    if config.attack.kind == "backdoor":
-        source = config.attack.source
-        notices += [
-            f"client {client} is malicious but holds no image of class {source}: it trains as an honest one does"
-            for client in attackers
-            if sum(counts[client]) and not counts[client][source]
-        ]
-    return notices
-
-
-def _changes(folder: RunFolder) -> list[str]:
-    """Tell of a run that was begun with other code than it goes on with."""
-    begun = folder.environment()["code"] if (folder.path / "environment.json").exists() else code_hash()
-    return [] if begun == code_hash() else [f"this run was begun with other code ({begun}) than it goes on with"]
-
-
-def _options(strategy: RobustStrategy) -> dict[str, Any]:
-    plain = (bool, int, float, str, type(None))
-    return {key: value for key, value in vars(strategy).items() if isinstance(value, plain) and key[0] != "_"}
-
-
 def _peak_memory_mib() -> float:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10  # bytes there, KiB elsewhere
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None

@@ -90,9 +90,14 @@ def _ask(
     return refusals
 
 
+def is_simulation(grid: Grid) -> bool:
+    """Tell whether the nodes are Flower's simulation, on Ray."""
+    return isinstance(grid, InMemoryGrid)
+
+
 def check_simulation(grid: Grid, clients: int) -> None:
     """Raise :class:`FederationError` at once if a simulation has too few nodes; in a deployment more may still come."""
-    if not isinstance(grid, InMemoryGrid):
+    if not is_simulation(grid):
         return
     before, found = -1, 0
     while found == 0 or found != before:

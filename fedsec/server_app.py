@@ -9,7 +9,7 @@ from flwr.serverapp import Grid, ServerApp
 from fedsec.data.datasets import load
 from fedsec.data.sources import DataError
 from fedsec.federation import run_federation
-from fedsec.nodes import FederationError, check_simulation
+from fedsec.nodes import FederationError, check_simulation, is_simulation
 from fedsec.runs.checkpoint import CheckpointError
 from fedsec.runs.checks import check, check_with_data
 from fedsec.runs.config import RunConfig
@@ -59,5 +59,6 @@ def _main(grid: Grid, context: Context) -> None:
     checked(config, source="run config")
     check_simulation(grid, config.federation.clients)
     folder = (unfinished_run(config) if config.run.resume else None) or RunFolder.create(config)
-    summary = run_federation(grid, config, folder, LogObserver())
+    engine = "ray" if is_simulation(grid) else "deployment"
+    summary = run_federation(grid, config, folder, LogObserver(), engine=engine)
     log(INFO, "fedsec: final %s; record in %s", summary["final"], folder.path)

@@ -29,11 +29,13 @@ def execute(config: RunConfig, folder: RunFolder, observer: Observer, *, engine:
     if finished is not None:
         return finished
     clients = build_client_app(config)
-    serve: Callable[[Grid], dict[str, Any]] = partial(_serve, config=config, folder=folder, observer=observer)
+    serve: Callable[[Grid], dict[str, Any]] = partial(
+        _serve, config=config, folder=folder, observer=observer, engine=engine
+    )
     if engine == "local":
         return run_local(clients, config.federation.clients, serve)
     return run_on_ray(clients, config.federation.clients, serve, gpus_per_client=config.federation.gpus_per_client)
 
 
-def _serve(grid: Grid, config: RunConfig, folder: RunFolder, observer: Observer) -> dict[str, Any]:
-    return run_federation(grid, config, folder, observer)
+def _serve(grid: Grid, config: RunConfig, folder: RunFolder, observer: Observer, engine: EngineName) -> dict[str, Any]:
+    return run_federation(grid, config, folder, observer, engine=engine)

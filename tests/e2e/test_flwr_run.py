@@ -33,6 +33,7 @@ def test_flwr_run_takes_a_run_file(flower: FlowerHome, clone: Path) -> None:
     assert record.parent.name == "mnist_flame"
     environment = json.loads((record / "environment.json").read_text())
     assert environment["strategy"] == "Flame"
+    assert environment["engine"] == "ray"
     assert environment["options"]["clip"] == 0.9
 
 

@@ -145,6 +145,7 @@ def test_every_strategy_runs_from_its_configuration(name: str) -> None:
     assert summary["final"]["round"] == 1
     assert len(folder.rounds()[1]["clients"]) == 10
     assert folder.environment()["options"]["seed"] == 0
+    assert folder.environment()["engine"] == "local"
 
 
 def test_a_client_without_examples_is_reported_and_left_out() -> None:
