@@ -54,7 +54,7 @@ def flame(
         OptionError: ``clip`` is not positive, or ``noise`` is negative.
         TooFewClientsError: n < 3, among whom there is no majority to find.
     """
-    check_clip_and_noise(clip, noise)
+    check_clip_and_noise(clip, noise, noise_scale)
     n = len(updates)
     if n < 3:
         raise TooFewClientsError("strategy", f"FLAME needs at least 3 clients to find a majority; got n={n}.")

@@ -5,13 +5,22 @@ The thesis on GAN balancing (section 2.3.3) describes another rule under the sam
 distances to *all* clients. ``neighbours`` and ``distance`` choose; its tables use ``"all"`` and ``"euclidean"``.
 """
 
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
 from fedsec.defenses.distances import pairwise_squared_distances
 from fedsec.defenses.mean import weighted_sum
-from fedsec.defenses.updates import Matrix, OptionError, RoundUpdates, TooFewClientsError, Vector, Verdict
+from fedsec.defenses.updates import (
+    Matrix,
+    OptionError,
+    RoundUpdates,
+    TooFewClientsError,
+    Vector,
+    Verdict,
+    check_choice,
+    check_whole,
+)
 
 Neighbours = Literal["nearest", "all"]
 Distance = Literal["squared", "euclidean"]
@@ -81,16 +90,12 @@ def krum_scores(
     others (the thesis), which makes the winner the medoid and needs no f.
     """
     n = len(rows)
-    if neighbours == "nearest":
-        if num_malicious is None or num_malicious < 0:
-            raise OptionError(
-                "num_malicious", f"Krum needs num_malicious >= 0 (or neighbours='all'); got {num_malicious}."
-            )
-        if n < 2 * num_malicious + 3:
-            raise TooFewClientsError(
-                "num_malicious",
-                f"Krum needs n >= 2 * num_malicious + 3 clients; got n={n} and num_malicious={num_malicious}.",
-            )
+    check_krum_options(num_malicious, neighbours, distance)
+    if neighbours == "nearest" and num_malicious is not None and n < 2 * num_malicious + 3:
+        raise TooFewClientsError(
+            "num_malicious",
+            f"Krum needs n >= 2 * num_malicious + 3 clients; got n={n} and num_malicious={num_malicious}.",
+        )
     distances = pairwise_squared_distances(rows)
     if distance == "euclidean":
         distances = np.sqrt(distances)
@@ -102,6 +107,16 @@ def krum_scores(
     # Sorted before they are summed, so that a score does not depend on the order of the clients.
     scores: Vector = np.sort(distances, axis=1)[:, :summed].sum(axis=1)
     return scores
+
+
+def check_krum_options(num_malicious: int | None, neighbours: Neighbours, distance: Distance) -> None:
+    """Raise :class:`OptionError` for a word that Krum does not know, or an f that is missing or makes no sense."""
+    check_choice("neighbours", neighbours, get_args(Neighbours))
+    check_choice("distance", distance, get_args(Distance))
+    if neighbours == "nearest" and num_malicious is None:
+        raise OptionError("num_malicious", "missing; Krum must be told how many malicious clients to expect.")
+    if num_malicious is not None:
+        check_whole("num_malicious", num_malicious, at_least=0)
 
 
 def _average_of_lowest(rows: Matrix, scores: Vector, count: int) -> Verdict:

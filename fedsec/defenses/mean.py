@@ -2,13 +2,13 @@
 Data*, AISTATS 2017.  arXiv:1602.05629
 """
 
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedsec.defenses.blocks import map_blocks
-from fedsec.defenses.updates import Matrix, RoundUpdates, Vector, Verdict
+from fedsec.defenses.updates import Matrix, RoundUpdates, Vector, Verdict, check_choice
 
 Weighting = Literal["equal", "examples"]
 
@@ -22,7 +22,11 @@ def mean(updates: RoundUpdates, *, weighting: Weighting = "equal") -> Verdict:
         updates: the round's updates, n >= 1.
         weighting: ``"equal"`` gives each client 1/n; ``"examples"`` gives each the share of the examples
             that it *claims* (the paper's n_k / n, which a client can lie about).
+
+    Raises:
+        OptionError: ``weighting`` is another word.
     """
+    check_choice("weighting", weighting, get_args(Weighting))
     n = len(updates)
     shares = updates.num_examples if weighting == "examples" else np.ones(n)
     weights = shares / shares.sum()

@@ -1,13 +1,13 @@
 """Norm clipping and noise.  Sun et al., *Can You Really Backdoor Federated Learning?*, 2019.  arXiv:1911.07963"""
 
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedsec.defenses.distances import row_norms
 from fedsec.defenses.mean import weighted_sum
-from fedsec.defenses.updates import OptionError, RoundUpdates, Vector, Verdict
+from fedsec.defenses.updates import OptionError, RoundUpdates, Vector, Verdict, check_choice
 
 Clip = float | Literal["median"]
 NoiseScale = Literal["absolute", "clip"]
@@ -36,7 +36,7 @@ def norm_clip_noise(
     Raises:
         OptionError: ``clip`` is not positive, or ``noise`` is negative.
     """
-    check_clip_and_noise(clip, noise)
+    check_clip_and_noise(clip, noise, noise_scale)
     norms = row_norms(updates.deltas)
     bound = clip_norm(norms, clip)
     weights = clip_factors(norms, bound) / len(updates)
@@ -44,8 +44,9 @@ def norm_clip_noise(
     return Verdict(add_noise(weighted_sum(updates.deltas, weights), sigma, rng), weights, norms)
 
 
-def check_clip_and_noise(clip: Clip, noise: float) -> None:
-    """Raise :class:`OptionError` unless the clipping norm is positive and the noise is not negative."""
+def check_clip_and_noise(clip: Clip, noise: float, noise_scale: NoiseScale) -> None:
+    """Raise :class:`OptionError` unless the norm is positive, the noise not negative, and its scale is known."""
+    check_choice("noise_scale", noise_scale, get_args(NoiseScale))
     if clip != "median" and not (isinstance(clip, int | float) and 0.0 < clip < float("inf")):
         raise OptionError("clip", f"clip must be a positive number or 'median'; got {clip!r}.")
     if not 0.0 <= noise < float("inf"):

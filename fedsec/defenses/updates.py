@@ -1,5 +1,6 @@
 """What a defense is given and what it answers."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +27,19 @@ class OptionError(ValueError):
 
 class TooFewClientsError(OptionError):
     """The option does not fit this few clients. A strategy skips such a round and records why."""
+
+
+def check_choice(option: str, value: object, allowed: Sequence[str]) -> None:
+    """Raise :class:`OptionError` unless ``value`` is one of the ``allowed`` words."""
+    if value not in allowed:
+        words = " or ".join(repr(word) for word in allowed)
+        raise OptionError(option, f"{option} must be {words}; got {value!r}.")
+
+
+def check_whole(option: str, value: object, *, at_least: int) -> None:
+    """Raise :class:`OptionError` unless ``value`` is a whole number from ``at_least``."""
+    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < at_least:
+        raise OptionError(option, f"{option} must be a whole number from {at_least}; got {value!r}.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,12 @@
 """FedAvg: no defense beyond dropping replies that make no sense."""
 
-from typing import Unpack
+from typing import Unpack, get_args
 
 import numpy as np
 
 from fedsec.defenses.mean import Weighting, mean
-from fedsec.defenses.updates import RoundUpdates, Verdict
+from fedsec.defenses.updates import RoundUpdates, Vector, Verdict, check_choice
+from fedsec.strategies.layout import mean_apart
 from fedsec.strategies.robust import RobustStrategy, StrategyOptions
 
 
@@ -18,8 +19,13 @@ class RobustFedAvg(RobustStrategy):
     """
 
     def __init__(self, *, weighting: Weighting = "equal", **options: Unpack[StrategyOptions]) -> None:
+        check_choice("weighting", weighting, get_args(Weighting))
         super().__init__(**options)
         self.weighting: Weighting = weighting
+
+    def combine_apart(self, side: Vector, weights: Vector) -> Vector:
+        """Average what is kept apart as all the rest."""
+        return mean_apart(side, weights)
 
     def defend(self, updates: RoundUpdates, rng: np.random.Generator) -> Verdict:
         """Average the updates (:func:`fedsec.defenses.mean.mean`)."""

@@ -1,12 +1,12 @@
 """FLAME as a Flower strategy."""
 
-from typing import Unpack
+from typing import Unpack, get_args
 
 import numpy as np
 
 from fedsec.defenses.flame import ClusteredBy, flame
 from fedsec.defenses.norm_clipping import Clip, NoiseScale, check_clip_and_noise
-from fedsec.defenses.updates import RoundUpdates, Verdict
+from fedsec.defenses.updates import RoundUpdates, Verdict, check_choice
 from fedsec.strategies.robust import RobustStrategy, StrategyOptions
 
 
@@ -31,7 +31,8 @@ class Flame(RobustStrategy):
         clustered_by: ClusteredBy = "models",
         **options: Unpack[StrategyOptions],
     ) -> None:
-        check_clip_and_noise(clip, noise)
+        check_clip_and_noise(clip, noise, noise_scale)
+        check_choice("clustered_by", clustered_by, get_args(ClusteredBy))
         super().__init__(**options)
         self.clip: Clip = clip
         self.noise = noise

@@ -4,8 +4,8 @@ from typing import Unpack
 
 import numpy as np
 
-from fedsec.defenses.krum import Distance, Neighbours, krum, multi_krum
-from fedsec.defenses.updates import OptionError, RoundUpdates, Verdict
+from fedsec.defenses.krum import Distance, Neighbours, check_krum_options, krum, multi_krum
+from fedsec.defenses.updates import RoundUpdates, Verdict, check_whole
 from fedsec.strategies.robust import RobustStrategy, StrategyOptions
 
 
@@ -27,8 +27,7 @@ class Krum(RobustStrategy):
         distance: Distance = "squared",
         **options: Unpack[StrategyOptions],
     ) -> None:
-        if neighbours == "nearest":
-            check_num_malicious(num_malicious)
+        check_krum_options(num_malicious, neighbours, distance)
         super().__init__(**options)
         self.num_malicious = num_malicious
         self.neighbours: Neighbours = neighbours
@@ -57,9 +56,9 @@ class MultiKrum(RobustStrategy):
         distance: Distance = "squared",
         **options: Unpack[StrategyOptions],
     ) -> None:
-        check_num_malicious(num_malicious)
-        if num_selected is not None and num_selected < 1:
-            raise OptionError("num_selected", f"num_selected must be at least 1; got {num_selected}.")
+        check_krum_options(num_malicious, "nearest", distance)
+        if num_selected is not None:
+            check_whole("num_selected", num_selected, at_least=1)
         super().__init__(**options)
         self.num_malicious = num_malicious
         self.num_selected = num_selected
@@ -68,11 +67,3 @@ class MultiKrum(RobustStrategy):
     def defend(self, updates: RoundUpdates, rng: np.random.Generator) -> Verdict:
         """Average the updates with the lowest scores (:func:`fedsec.defenses.krum.multi_krum`)."""
         return multi_krum(updates, self.num_malicious, self.num_selected, distance=self.distance)
-
-
-def check_num_malicious(num_malicious: int | None) -> None:
-    """Raise :class:`OptionError` unless f is given and not negative."""
-    if num_malicious is None:
-        raise OptionError("num_malicious", "missing; Krum must be told how many malicious clients to expect.")
-    if num_malicious < 0:
-        raise OptionError("num_malicious", f"num_malicious must not be negative; got {num_malicious}.")

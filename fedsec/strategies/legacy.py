@@ -1,5 +1,6 @@
 """The same strategies for Flower's older interface, ``flwr.server.strategy``."""
 
+from collections.abc import Sequence
 from logging import WARNING
 from typing import Any
 
@@ -17,8 +18,9 @@ from flwr.server.client_manager import ClientManager
 from flwr.server.client_proxy import ClientProxy
 from flwr.server.strategy import FedAvg
 
-from fedsec.strategies.intake import Arrays, BadReplyError, Dropped, Reply, checked_examples, is_finite_number
-from fedsec.strategies.replies import HIGHEST_EXAMPLES
+from fedsec.strategies.intake import Dropped, Reply, checked_examples, is_finite_number
+from fedsec.strategies.layout import Arrays, BadReplyError
+from fedsec.strategies.replies import HIGHEST_EXAMPLES, last_line
 from fedsec.strategies.robust import RobustStrategy
 
 
@@ -26,18 +28,20 @@ class LegacyStrategy(FedAvg):
     """A defense behind Flower's older strategy interface.
 
     ``LegacyStrategy(Krum(num_malicious=2), min_fit_clients=10)`` takes the place of
-    ``flwr.server.strategy.FedAvg(min_fit_clients=10)``. The older interface sends arrays without names, so
-    BatchNorm's floating-point statistics cannot be told from parameters and are judged with them; integer
-    arrays are kept apart as always.
+    ``flwr.server.strategy.FedAvg(min_fit_clients=10)``. The older interface sends arrays without names. Without
+    ``names``, BatchNorm's floating-point statistics cannot be told from parameters: they are judged with them, and
+    a defense that adds noise adds it to variances too. Integer arrays are kept apart as always.
 
     Args:
         defense: any strategy of :mod:`fedsec.strategies`; its own sampling and keys are not used.
+        names: the arrays' names in the order in which they are sent, as ``model.state_dict()`` has them.
         **fedavg: keywords of ``flwr.server.strategy.FedAvg``.
     """
 
-    def __init__(self, defense: RobustStrategy, **fedavg: Any) -> None:
+    def __init__(self, defense: RobustStrategy, *, names: Sequence[str] | None = None, **fedavg: Any) -> None:
         super().__init__(**fedavg)
         self.defense = defense
+        self.names = None if names is None else tuple(names)
         self._asked: tuple[int, ...] = ()
 
     def __repr__(self) -> str:
@@ -48,12 +52,14 @@ class LegacyStrategy(FedAvg):
         self, server_round: int, parameters: Parameters, client_manager: ClientManager
     ) -> list[tuple[ClientProxy, FitIns]]:
         """Remember the parameters and whom they go to; tell the clients the round."""
-        self.defense.remember(_named(parameters))
+        self.defense.remember(self._named(parameters))
         asked = super().configure_fit(server_round, parameters, client_manager)
         self._asked = tuple(client.node_id for client, _ in asked)
-        for _, instructions in asked:
-            instructions.config.setdefault("server-round", server_round)
-        return asked
+        # The project's function may return one and the same dictionary every round: it is copied, never changed.
+        return [
+            (client, FitIns(instructions.parameters, {"server-round": server_round, **instructions.config}))
+            for client, instructions in asked
+        ]
 
     def aggregate_fit(
         self,
@@ -62,11 +68,14 @@ class LegacyStrategy(FedAvg):
         failures: list[tuple[ClientProxy, FitRes] | BaseException],
     ) -> tuple[Parameters | None, dict[str, Scalar]]:
         """Judge the results; return the new global parameters, or ``None`` for a skipped round."""
-        replies = [_reply(client, result) for client, result in results]
+        replies = [self._reply(client, result) for client, result in results]
         failed = [_failure(*failure) for failure in failures if isinstance(failure, tuple)]
         if not self.accept_failures and failures:
-            log(WARNING, "round %d skipped: %d failures, and accept_failures is off", server_round, len(failures))
+            self.defense.skip(server_round, f"{len(failures)} failures, and accept_failures is off")
             return None, {}
+        answered = {reply.node_id for reply in replies} | {client.node_id for client in failed}
+        reason = _silence([failure for failure in failures if isinstance(failure, BaseException)])
+        failed += [Dropped(node_id, reason) for node_id in self._asked if node_id not in answered]
         arrays = self.defense.judge(server_round, replies, failed, self._asked)
         if arrays is None or self.defense.outcome is None:
             return None, {}
@@ -96,6 +105,17 @@ class LegacyStrategy(FedAvg):
         loss = sum(result.loss for result in usable) / len(usable)
         return loss, self._aggregated(self.evaluate_metrics_aggregation_fn, metrics)
 
+    def _named(self, parameters: Parameters) -> Arrays:
+        arrays = parameters_to_ndarrays(parameters)
+        names = self.names or [str(index) for index in range(len(arrays))]
+        if len(names) != len(arrays):
+            raise BadReplyError(f"{len(arrays)} arrays; expected {len(names)}")
+        return dict(zip(names, arrays, strict=True))
+
+    def _reply(self, client: ClientProxy, result: FitRes) -> Reply:
+        loss = result.metrics.get("loss") if isinstance(result.metrics, dict) else None
+        return Reply(client.node_id, lambda: self._named(result.parameters), result.num_examples, loss)
+
     def _aggregated(self, aggregate: Any, metrics: list[tuple[int, dict[str, Scalar]]]) -> dict[str, Scalar]:
         if aggregate is None:
             return {}
@@ -106,14 +126,13 @@ class LegacyStrategy(FedAvg):
             return {}
 
 
-def _named(parameters: Parameters) -> Arrays:
-    return {str(index): array for index, array in enumerate(parameters_to_ndarrays(parameters))}
-
-
-def _reply(client: ClientProxy, result: FitRes) -> Reply:
-    loss = result.metrics.get("loss") if isinstance(result.metrics, dict) else None
-    return Reply(client.node_id, lambda: _named(result.parameters), result.num_examples, loss)
-
-
 def _failure(client: ClientProxy, result: FitRes) -> Dropped:
     return Dropped(client.node_id, f"{result.status.code.name}: {result.status.message}"[:300])
+
+
+def _silence(errors: Sequence[BaseException]) -> str:
+    """Say why a client did not answer. The older interface does not tell whose error an exception is."""
+    if not errors:
+        return "no answer"
+    texts = dict.fromkeys(f"{type(error).__name__}: {last_line(str(error))}"[:150] for error in errors)
+    return f"no answer; errors of this round: {'; '.join(list(texts)[:3])}"

@@ -27,7 +27,7 @@ class NormClipNoise(RobustStrategy):
         noise_scale: NoiseScale = "absolute",
         **options: Unpack[StrategyOptions],
     ) -> None:
-        check_clip_and_noise(clip, noise)
+        check_clip_and_noise(clip, noise, noise_scale)
         super().__init__(**options)
         self.clip: Clip = clip
         self.noise = noise

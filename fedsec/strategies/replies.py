@@ -1,11 +1,12 @@
 """Reading the messages of Flower's Message API without trusting them."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from flwr.app import Message, MetricRecord, RecordDict
 
-from fedsec.strategies.intake import BadReplyError, Dropped, Reply, checked_examples, is_finite_number
+from fedsec.strategies.intake import Dropped, Reply, checked_examples, is_finite_number
+from fedsec.strategies.layout import BadReplyError
 
 HIGHEST_EXAMPLES = 10**9
 
@@ -34,15 +35,24 @@ def reply_from_message(message: Message, weighted_by_key: str, loss_key: str = "
     )
 
 
-def usable_evaluations(replies: Iterable[Message], weighted_by_key: str) -> tuple[list[RecordDict], list[Dropped]]:
+def usable_evaluations(
+    replies: Iterable[Message], weighted_by_key: str, asked: Collection[int]
+) -> tuple[list[RecordDict], list[Dropped]]:
     """Split evaluation replies into the contents of the usable ones and those left out, with the reason."""
     contents: list[RecordDict] = []
     dropped: list[Dropped] = []
+    seen: set[int] = set()
     for message in sorted(replies, key=lambda message: message.metadata.src_node_id):
+        node_id = message.metadata.src_node_id
         try:
+            if node_id not in asked:
+                raise BadReplyError("was not asked")
+            if node_id in seen:
+                raise BadReplyError("a second reply from the same node")
+            seen.add(node_id)
             contents.append(_checked_evaluation(message, weighted_by_key))
         except BadReplyError as error:
-            dropped.append(Dropped(message.metadata.src_node_id, str(error)))
+            dropped.append(Dropped(node_id, str(error)))
     return contents, dropped
 
 
@@ -59,7 +69,7 @@ def mean_of_common_metrics(contents: list[RecordDict], weighted_by_key: str) -> 
         values = [record.get(key) for record in records]
         numbers = [float(value) for value in values if is_finite_number(value)]
         if len(numbers) == len(records):
-            means[key] = math.fsum(numbers) / len(numbers)
+            means[key] = math.fsum(number / len(numbers) for number in numbers)  # a sum of claims may overflow
     return means
 
 

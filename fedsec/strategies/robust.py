@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from logging import ERROR, WARNING
-from typing import Any, TypedDict, cast
+from typing import Any, TypedDict, cast, get_args
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
@@ -14,9 +14,18 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAvg
 from numpy.typing import NDArray
 
-from fedsec.defenses.updates import RoundUpdates, TooFewClientsError, Verdict
+from fedsec.defenses.updates import (
+    OptionError,
+    RoundUpdates,
+    TooFewClientsError,
+    Vector,
+    Verdict,
+    check_choice,
+    check_whole,
+)
 from fedsec.seeds import Purpose, generator
-from fedsec.strategies.intake import Arrays, BatchNorm, Dropped, Intake, Layout, Limits, Reply, average_side
+from fedsec.strategies.intake import Dropped, Intake, Limits, Reply
+from fedsec.strategies.layout import Arrays, BatchNorm, Layout, median_apart
 from fedsec.strategies.replies import mean_of_common_metrics, reply_from_message, usable_evaluations
 
 
@@ -73,8 +82,8 @@ class RobustStrategy(FedAvg, ABC):
     Args:
         seed: seed of the defense's noise and, with :meth:`use_partitions`, of the sampling of clients.
         min_replies: fewest good replies with which a round counts.
-        batchnorm: ``"apart"`` keeps BatchNorm's statistics out of what the defense sees and averages them with
-            the weights of its verdict; ``"included"`` treats them as parameters.
+        batchnorm: ``"apart"`` keeps BatchNorm's statistics out of what the defense sees and takes the median of
+            those that it let through; ``"included"`` treats them as parameters.
         limits: bounds beyond which a reply is nonsense.
         **fedavg: keywords of ``flwr.serverapp.strategy.FedAvg``.
     """
@@ -92,6 +101,9 @@ class RobustStrategy(FedAvg, ABC):
         fedavg.setdefault("train_metrics_aggr_fn", mean_of_common_metrics)
         fedavg.setdefault("evaluate_metrics_aggr_fn", mean_of_common_metrics)
         super().__init__(**fedavg)
+        check_choice("batchnorm", batchnorm, get_args(BatchNorm))
+        check_whole("seed", seed, at_least=0)
+        check_whole("min_replies", min_replies, at_least=0)
         self.seed = seed
         self.min_replies = min_replies
         self.batchnorm: BatchNorm = batchnorm
@@ -100,11 +112,21 @@ class RobustStrategy(FedAvg, ABC):
         self._intake = Intake()
         self._layout: Layout | None = None
         self._asked: tuple[int, ...] = ()
+        self._evaluators: frozenset[int] = frozenset()
         self._partition_of: Mapping[int, int] | None = None
 
     @abstractmethod
     def defend(self, updates: RoundUpdates, rng: np.random.Generator) -> Verdict:
         """Judge one round's updates. Called with at least ``min_replies`` of them."""
+
+    def combine_apart(self, side: Vector, weights: Vector) -> Vector:
+        """Return the change of what a defense does not see: BatchNorm's statistics, integers.
+
+        Args:
+            side: (n, width) each client's change.
+            weights: (n,) of the verdict.
+        """
+        return median_apart(side, weights)
 
     def state(self) -> dict[str, NDArray[np.generic]]:
         """Return what must outlive a restart of the server, for the checkpoint. Most defenses keep nothing."""
@@ -151,17 +173,29 @@ class RobustStrategy(FedAvg, ABC):
         """Judge the replies; return the new global arrays and the clients' metrics, or ``None`` for a skipped round."""
         messages = list(replies)
         read = [reply_from_message(message, self.weighted_by_key) for message in messages]
+        contents: dict[int, RecordDict] = {}  # of each node's first reply, which is the one that can be used
+        for message, reply in zip(messages, read, strict=True):
+            if isinstance(reply, Reply):
+                contents.setdefault(reply.node_id, message.content)
         arrays = self.judge(server_round, [r for r in read if isinstance(r, Reply)], _dropped(read), self._asked)
         if arrays is None or self.outcome is None:
             return None, None
         good = set(self.outcome.node_ids)
-        contents = [m.content for m in messages if self._name(m.metadata.src_node_id) in good and m.has_content()]
+        used = [contents[node_id] for node_id in sorted(contents) if self._name(node_id) in good]
         record = ArrayRecord({key: Array(array) for key, array in arrays.items()})
-        return record, self._metrics(self.train_metrics_aggr_fn, contents)
+        return record, self._metrics(self.train_metrics_aggr_fn, used)
+
+    def configure_evaluate(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """Remember who is asked."""
+        messages = list(super().configure_evaluate(server_round, arrays, config, grid))
+        self._evaluators = frozenset(message.metadata.dst_node_id for message in messages)
+        return messages
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
         """Average the metrics of the usable replies; the others are logged and left out."""
-        contents, dropped = usable_evaluations(replies, self.weighted_by_key)
+        contents, dropped = usable_evaluations(replies, self.weighted_by_key, self._evaluators)
         for client in dropped:
             log(WARNING, "round %d: evaluation of node %d left out: %s", server_round, client.node_id, client.reason)
         return self._metrics(self.evaluate_metrics_aggr_fn, contents) if contents else None
@@ -208,7 +242,12 @@ class RobustStrategy(FedAvg, ABC):
         if verdict is None:
             log(WARNING, "round %d skipped, the global model stays: %s", server_round, skipped)
             return None
-        return layout.rebuild(verdict.delta, average_side(side, verdict.weights))
+        return layout.rebuild(verdict.delta, self.combine_apart(side, verdict.weights))
+
+    def skip(self, server_round: int, reason: str) -> None:
+        """Note a round that is skipped before any reply is judged."""
+        log(WARNING, "round %d skipped, the global model stays: %s", server_round, reason)
+        self.outcome = RoundOutcome(server_round, (), (), None, (), reason)
 
     def _verdict(self, server_round: int, updates: RoundUpdates) -> tuple[Verdict | None, str | None]:
         if len(updates) < max(1, self.min_replies):
@@ -217,6 +256,8 @@ class RobustStrategy(FedAvg, ABC):
             verdict = self.defend(updates, generator(self.seed, Purpose.DEFENSE, server_round))
         except TooFewClientsError as error:
             return None, str(error)
+        except OptionError:  # the operator's mistake, in every round to come: no client can cause it
+            raise
         except Exception as error:  # clients must not be able to stop a run through a defense that fails on them
             log(ERROR, "round %d: %s failed", server_round, type(self).__name__, exc_info=error)
             return None, f"{type(self).__name__} failed ({type(error).__name__}: {error})"

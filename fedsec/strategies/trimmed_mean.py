@@ -1,12 +1,12 @@
 """Trimmed mean as a Flower strategy."""
 
-from typing import Literal, Unpack
+from typing import Literal, Unpack, get_args
 
 import numpy as np
 
 from fedsec.defenses.krum import Distance
 from fedsec.defenses.trimmed_mean import trim_by_distance, trimmed_mean
-from fedsec.defenses.updates import OptionError, RoundUpdates, Verdict
+from fedsec.defenses.updates import OptionError, RoundUpdates, Verdict, check_choice
 from fedsec.strategies.robust import RobustStrategy, StrategyOptions
 
 Trim = Literal["coordinates", "updates"]
@@ -31,6 +31,8 @@ class TrimmedMean(RobustStrategy):
         distance: Distance = "euclidean",
         **options: Unpack[StrategyOptions],
     ) -> None:
+        check_choice("trim", trim, get_args(Trim))
+        check_choice("distance", distance, get_args(Distance))
         highest = 0.5 if trim == "coordinates" else 1.0
         if not 0.0 < trim_ratio < highest:
             raise OptionError(

@@ -19,7 +19,7 @@ from flwr.common import (
 from flwr.server.client_manager import SimpleClientManager
 from flwr.server.client_proxy import ClientProxy
 
-from fedsec.strategies import STRATEGIES, LegacyStrategy, RobustFedAvg
+from fedsec.strategies import STRATEGIES, LegacyStrategy, NormClipNoise, RobustFedAvg
 from tests.strategies.toy import BAD, CLIENTS, FAULTS, MAKERS, Fault, NoAnswerError, initial_arrays, trained
 
 OK = Status(Code.OK, "")
@@ -73,6 +73,14 @@ def legacy_round(
 
 # Behind the older interface arrays have no names: statistics of BatchNorm are parameters like all others.
 LEGACY_FAULTS = {name: fault for name, (fault, _) in FAULTS.items() if name != "negative variance"}
+REASONS = {
+    "1e30 in statistics": "norm",
+    "a counter beyond counting": "array '3' holds or changes by",
+    "missing key": "missing ['3']",
+    "extra key": "unexpected ['4']",
+    "raises": "no answer; errors of this round: RuntimeError: disk on fire",
+}
+"""What the record says, where that differs from the newer interface."""
 
 
 def make(name: str) -> LegacyStrategy:
@@ -92,6 +100,7 @@ def test_a_bad_client_is_dropped_and_changes_nothing(name: str, fault: str) -> N
         assert array.dtype == other.dtype
     assert strategy.defense.outcome is not None
     assert [client.node_id for client in strategy.defense.outcome.dropped] == [1000 + BAD]
+    assert REASONS.get(fault, FAULTS[fault][1]) in strategy.defense.outcome.dropped[0].reason
 
 
 @pytest.mark.parametrize("fault", LEGACY_FAULTS)
@@ -119,7 +128,41 @@ def test_a_failure_reported_with_its_client_keeps_its_reason() -> None:
 
 def test_failures_skip_the_round_where_they_are_not_accepted() -> None:
     strategy = LegacyStrategy(RobustFedAvg(), accept_failures=False)
+    assert legacy_round(strategy, None) is not None
     assert legacy_round(strategy, FAULTS["raises"][0]) is None
+    assert strategy.defense.outcome is not None
+    assert strategy.defense.outcome.verdict is None
+    assert strategy.defense.outcome.skipped == "1 failures, and accept_failures is off"
+
+
+def test_with_names_the_statistics_of_batchnorm_are_kept_apart() -> None:
+    strategy = LegacyStrategy(NormClipNoise(1.0, 10.0), names=list(initial_arrays()))
+    arrays = legacy_round(strategy, None)
+    assert arrays is not None
+    expected = np.median([trained(i, initial_arrays())["norm.running_var"] for i in range(CLIENTS)], axis=0)
+    np.testing.assert_allclose(arrays[2], expected, rtol=1e-6)
+
+
+def test_names_that_do_not_fit_the_model_are_one_clear_error() -> None:
+    with pytest.raises(ValueError, match="4 arrays; expected 1"):
+        legacy_round(LegacyStrategy(RobustFedAvg(), names=["weight"]), None)
+
+
+def test_every_round_is_told_its_number_and_the_project_s_dictionary_stays_as_it_is() -> None:
+    shared: dict[str, Any] = {"lr": 0.1}
+    strategy = LegacyStrategy(RobustFedAvg(), on_fit_config_fn=lambda server_round: shared)
+    manager = SimpleClientManager()
+    for partition in range(2):
+        manager.register(ToyProxy(partition, None))
+    told = [
+        instructions.config
+        for server_round in (1, 2)
+        for _, instructions in strategy.configure_fit(
+            server_round, ndarrays_to_parameters(list(initial_arrays().values())), manager
+        )
+    ]
+    assert told == [{"lr": 0.1, "server-round": 1}] * 2 + [{"lr": 0.1, "server-round": 2}] * 2
+    assert shared == {"lr": 0.1}
 
 
 def test_metrics_go_through_the_function_of_the_project_and_its_errors_stop_nothing() -> None:

@@ -7,11 +7,11 @@ import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
-from fedsec.defenses import RoundUpdates, Verdict
+from fedsec.defenses import OptionError, RoundUpdates, Verdict
 from fedsec.engine.local import FIRST_NODE, LocalGrid
-from fedsec.strategies import Krum, RobustFedAvg, RobustStrategy
+from fedsec.strategies import Flame, Krum, MultiKrum, NormClipNoise, RobustFedAvg, RobustStrategy, TrimmedMean
 from fedsec.strategies.intake import Limits, Reply
-from tests.strategies.toy import CLIENTS, initial_arrays, toy_app, toy_round, trained
+from tests.strategies.toy import CLIENTS, MAKERS, initial_arrays, toy_app, toy_round, trained
 
 
 class Spy(RobustStrategy):
@@ -51,10 +51,46 @@ def test_statistics_of_batchnorm_stay_apart_unless_included() -> None:
     results = [toy_round(apart, toy_app()), toy_round(included, toy_app())]
     assert apart.given.deltas.shape[1] == 16
     assert included.given.deltas.shape[1] == 20
-    for arrays in results:
+    statistics = [trained(i, initial_arrays())["norm.running_var"] for i in range(CLIENTS)]
+    for arrays, combine in zip(results, (np.median, np.mean), strict=True):
         assert arrays is not None
-        expected = np.mean([trained(i, initial_arrays())["norm.running_var"] for i in range(CLIENTS)], axis=0)
-        np.testing.assert_allclose(arrays["norm.running_var"], expected, rtol=1e-6)
+        np.testing.assert_allclose(arrays["norm.running_var"], combine(statistics, axis=0), rtol=1e-6)
+
+
+def test_plain_averaging_averages_the_statistics_too() -> None:
+    arrays = toy_round(RobustFedAvg(weighting="examples"), toy_app())
+    assert arrays is not None
+    statistics = [trained(i, initial_arrays())["norm.running_var"] for i in range(CLIENTS)]
+    expected = np.average(statistics, axis=0, weights=np.arange(10, 10 + CLIENTS))
+    np.testing.assert_allclose(arrays["norm.running_var"], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", [name for name in MAKERS if name not in ("fedavg", "krum")])
+def test_a_few_clients_cannot_move_the_statistics_beyond_what_the_others_send(name: str) -> None:
+    def shift(arrays: Any, metrics: dict[str, Any]) -> None:
+        arrays["norm.running_var"][:] = 9e5
+
+    arrays = toy_round(MAKERS[name](), toy_app(shift, [0, 4, 8]))
+    assert arrays is not None
+    assert arrays["norm.running_var"].max() < 2.0
+
+
+def test_a_short_update_has_one_vote_on_the_statistics_however_others_are_clipped() -> None:
+    def shorten(arrays: Any, metrics: dict[str, Any]) -> None:
+        arrays["weight"][:] = initial_arrays()["weight"] + np.float32(1e-4)
+        arrays["norm.running_var"][:] = 50.0
+
+    arrays = toy_round(NormClipNoise(0.01, 0.0), toy_app(shorten))
+    assert arrays is not None
+    assert arrays["norm.running_var"].max() < 2.0
+
+
+def test_noise_leaves_no_variance_below_zero() -> None:
+    strategy = NormClipNoise(1.0, 10.0, batchnorm="included")
+    arrays = toy_round(strategy, toy_app())
+    assert arrays is not None
+    assert arrays["norm.running_var"].min() == 0.0
+    assert arrays["weight"].min() < 0.0
 
 
 def test_statistics_follow_the_weights_of_the_verdict() -> None:
@@ -80,6 +116,8 @@ def test_a_reply_of_a_node_that_was_not_asked_is_dropped() -> None:
     dropped = {client.node_id: client.reason for client in strategy.outcome.dropped}
     assert dropped[77] == "was not asked"
     assert len(dropped) == 2
+    assert len(strategy.outcome.node_ids) == CLIENTS - 1
+    assert 77 not in strategy.outcome.node_ids
 
 
 def test_a_second_reply_of_a_node_is_dropped() -> None:
@@ -91,6 +129,32 @@ def test_a_second_reply_of_a_node_is_dropped() -> None:
     assert strategy.outcome is not None
     assert len(strategy.outcome.node_ids) == 3
     assert strategy.outcome.dropped[0].reason == "a second reply from the same node"
+
+
+def test_metrics_of_dropped_replies_do_not_count() -> None:
+    def lie(arrays: Any, metrics: dict[str, Any]) -> None:
+        arrays["weight"].flat[0] = np.nan
+        metrics["loss"] = 1000.0
+
+    strategy, grid = RobustFedAvg(), LocalGrid(toy_app(lie), CLIENTS)
+    sent = ArrayRecord({key: Array(array) for key, array in initial_arrays().items()})
+    replies = list(grid.send_and_receive(strategy.configure_train(1, sent, ConfigRecord(), grid)))
+    again = list(grid.send_and_receive(strategy.configure_train(1, sent, ConfigRecord(), grid)))
+    for reply in again:
+        next(iter(reply.content.metric_records.values()))["loss"] = 1000.0
+    _, metrics = strategy.aggregate_train(1, [*replies, *again])
+    assert dict(metrics or {}) == {"loss": pytest.approx(0.1)}
+
+
+def test_losses_as_large_as_floats_go_do_not_wipe_the_metrics() -> None:
+    def boast(arrays: Any, metrics: dict[str, Any]) -> None:
+        metrics["loss"] = 1.7e308
+
+    strategy, grid = RobustFedAvg(), LocalGrid(toy_app(boast, range(CLIENTS)), CLIENTS)
+    sent = ArrayRecord({key: Array(array) for key, array in initial_arrays().items()})
+    replies = grid.send_and_receive(strategy.configure_train(1, sent, ConfigRecord(), grid))
+    _, metrics = strategy.aggregate_train(1, replies)
+    assert dict(metrics or {}) == {"loss": pytest.approx(1.7e308)}
 
 
 def test_partitions_name_sort_and_sample_the_nodes() -> None:
@@ -105,6 +169,32 @@ def test_partitions_name_sort_and_sample_the_nodes() -> None:
         sampled.append(one.given.node_ids.tolist())
     assert sampled[0] == sampled[1] == sorted(sampled[0])
     assert len(sampled[0]) == 3
+
+
+def sampled_in(strategy: RobustStrategy, server_round: int, nodes: int) -> list[int]:
+    grid = LocalGrid(toy_app(), nodes)
+    strategy.use_partitions({FIRST_NODE + partition: partition for partition in range(nodes)})
+    sent = ArrayRecord({key: Array(array) for key, array in initial_arrays().items()})
+    return [m.metadata.dst_node_id for m in strategy.configure_train(server_round, sent, ConfigRecord(), grid)]
+
+
+def test_every_round_samples_anew_and_rounds_to_the_nearest_number() -> None:
+    strategy = RobustFedAvg(fraction_train=0.27, min_train_nodes=1)
+    rounds = [tuple(sampled_in(strategy, server_round, 10)) for server_round in range(1, 9)]
+    assert {len(nodes) for nodes in rounds} == {3}
+    assert len(set(rounds)) > 1
+
+
+def test_the_noise_of_every_round_is_another() -> None:
+    spy = NormClipNoise(1.0, 1.0)
+    sent = {"weight": np.zeros(8, np.float32)}
+    results = []
+    for server_round in (1, 2, 1):
+        spy.remember(sent)
+        results.append(spy.judge(server_round, [Reply(1, lambda: sent, 5)], [], [1]))
+    first, second, again = ((arrays or {})["weight"] for arrays in results)
+    assert not np.array_equal(first, second)
+    np.testing.assert_array_equal(first, again)
 
 
 def test_metrics_are_plain_means_of_what_all_good_clients_report() -> None:
@@ -151,6 +241,22 @@ def test_bad_evaluations_are_left_out() -> None:
     assert dict(strategy.aggregate_evaluate(1, replies) or {}) == {"loss": 2.0}
 
 
+def test_an_evaluation_counts_once_and_only_of_nodes_that_were_asked() -> None:
+    app = ClientApp()
+
+    @app.evaluate()
+    def evaluate(message: Message, context: Any) -> Message:
+        metrics = MetricRecord({"num-examples": 5, "loss": float(context.node_config["partition-id"])})
+        return Message(RecordDict({"metrics": metrics}), reply_to=message)
+
+    strategy, grid = RobustFedAvg(), LocalGrid(app, 3)
+    sent = ArrayRecord({key: Array(array) for key, array in initial_arrays().items()})
+    replies = list(grid.send_and_receive(strategy.configure_evaluate(1, sent, ConfigRecord(), grid)))
+    replies[0].metadata.__dict__["_src_node_id"] = 77
+    losses = [next(iter(reply.content.metric_records.values()))["loss"] for reply in replies[1:]]
+    assert dict(strategy.aggregate_evaluate(1, [*replies, replies[2]]) or {}) == {"loss": np.mean(losses)}
+
+
 def test_no_usable_evaluation_gives_no_metrics() -> None:
     assert RobustFedAvg().aggregate_evaluate(1, []) is None
 
@@ -158,6 +264,38 @@ def test_no_usable_evaluation_gives_no_metrics() -> None:
 def test_aggregating_without_a_round_is_a_clear_error() -> None:
     with pytest.raises(RuntimeError, match="before configure_train"):
         RobustFedAvg().aggregate_train(1, [])
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: TrimmedMean(0.4, trim="coordinate"),  # type: ignore[arg-type]
+        lambda: TrimmedMean(0.4, trim="updates", distance="l2"),  # type: ignore[arg-type]
+        lambda: Krum(neighbours="al"),  # type: ignore[arg-type]
+        lambda: Krum(1.5),  # type: ignore[arg-type]
+        lambda: Krum(1, batchnorm="include"),  # type: ignore[arg-type]
+        lambda: Krum(1, seed=-1),
+        lambda: MultiKrum(1, num_selected=1.5),  # type: ignore[arg-type]
+        lambda: MultiKrum(1, distance="cosine"),  # type: ignore[arg-type]
+        lambda: Flame(clustered_by="model"),  # type: ignore[arg-type]
+        lambda: Flame(noise_scale="clipped"),  # type: ignore[arg-type]
+        lambda: NormClipNoise(1.0, 0.1, noise_scale="relative"),  # type: ignore[arg-type]
+        lambda: RobustFedAvg(weighting="example"),  # type: ignore[arg-type]
+        lambda: RobustFedAvg(min_replies=True),
+    ],
+)
+def test_options_that_make_no_sense_are_refused_when_the_strategy_is_made(make: Any) -> None:
+    with pytest.raises(OptionError, match="must be"):
+        make()
+
+
+def test_an_option_that_the_defense_refuses_stops_the_run() -> None:
+    class Refusing(RobustFedAvg):
+        def defend(self, updates: RoundUpdates, rng: np.random.Generator) -> Verdict:
+            raise OptionError("clip", "clip must be positive")
+
+    with pytest.raises(OptionError, match="clip must be positive"):
+        toy_round(Refusing(), toy_app())
 
 
 def test_limits_are_options() -> None:

@@ -102,8 +102,9 @@ def replace(key: str, array: NDArray[Any] | None) -> Fault:
     """Return a fault that replaces an array, or leaves it out."""
 
     def fault(arrays: Arrays, metrics: dict[str, Any]) -> None:
-        arrays.pop(key, None)
-        if array is not None:
+        if array is None:
+            del arrays[key]
+        else:
             arrays[key] = array
 
     return fault
@@ -132,6 +133,11 @@ FAULTS: dict[str, tuple[Fault, str]] = {
     "infinity": (spoil("weight", np.inf), "NaN or infinity"),
     "1e30": (spoil("weight", 1e30), "norm"),
     "nan in statistics": (spoil("norm.running_var", np.nan), "NaN or infinity"),
+    "1e30 in statistics": (spoil("norm.running_var", 1e30), "holds or changes by 1e+30"),
+    "a counter beyond counting": (
+        replace("norm.num_batches_tracked", np.array(2**63 - 1)),
+        "holds or changes by 9.22e+18",
+    ),
     "negative variance": (spoil("norm.running_var", -1.0), "negative"),
     "wrong shape": (replace("weight", np.zeros((4, 3), np.float32)), "shape (4, 3); expected (3, 4)"),
     "missing key": (replace("bias", None), "missing ['bias']"),
