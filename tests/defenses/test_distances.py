@@ -9,6 +9,7 @@ from numpy.testing import assert_allclose
 
 from fedsec.defenses import RoundUpdates
 from fedsec.defenses.distances import (
+    LONG,
     cosine_distances,
     gram_matrix,
     inner_products,
@@ -116,6 +117,12 @@ def test_near_duplicates_keep_their_distances(d: int) -> None:
     rows = near_duplicates(d)
     assert relative_error(pairwise_squared_distances(rows), slow_squared_distances(rows)) <= 1e-7
     assert relative_error(cosine_distances(gram_matrix(rows)), slow_cosine_distances(rows)) <= 1e-6
+
+
+@pytest.mark.parametrize("spread", [0.02, 1.0])
+def test_long_rows_keep_their_distances_whether_they_are_parallel_or_not(spread: float) -> None:
+    rows = normal_rows(1, LONG) + spread * normal_rows(3, LONG, seed=1)
+    assert relative_error(pairwise_squared_distances(rows), slow_squared_distances(rows)) <= 1e-7
 
 
 @pytest.mark.parametrize("d", [3, 500, 20_000])

@@ -88,6 +88,12 @@ def test_noise_leaves_the_vector_it_is_given_alone() -> None:
     assert np.array_equal(vector, np.ones(5))
 
 
+def test_noise_is_added_to_the_whole_vector() -> None:
+    vector = np.full(50, 1000.0, np.float32)
+    expected = vector + np.float32(0.5) * rng().standard_normal(50, dtype=np.float32)
+    assert np.array_equal(add_noise(vector, 0.5, rng()), expected)
+
+
 def test_the_same_seed_gives_the_same_noise() -> None:
     vector = np.zeros(100, np.float32)
     assert np.array_equal(add_noise(vector, 0.5, rng()), add_noise(vector, 0.5, rng()))
