@@ -1,15 +1,19 @@
 """Values that are fine alone and make no sense together, or not with this data set. Checked before anything starts."""
 
+import math
 from collections.abc import Iterator
 
 from fedsec.attacks.triggers import MARGIN
 from fedsec.defenses.updates import OptionError
 from fedsec.runs.config import RunConfig
 from fedsec.runs.loading import ConfigError
-from fedsec.strategies.build import build_strategy, rehearse
+from fedsec.strategies.build import TooManyClientsError, build_strategy, rehearse
 from fedsec.strategies.robust import RobustStrategy
 
 SMALLEST_IMAGE = {"lenet5": 12, "resnet18": 16}
+
+ROUNDING = 1e-6
+"""How far a share of the clients may be from a whole number: decimals such as 0.3333333 are rounded."""
 
 
 def check(config: RunConfig, *, source: str = "") -> None:
@@ -57,12 +61,8 @@ def _attack_problems(config: RunConfig) -> Iterator[str]:
     attack, clients, rounds = config.attack, config.federation.clients, config.federation.rounds
     if attack.source == attack.target:
         yield f"attack.target: found {attack.target}, which is the source; expected another class"
-    malicious = clients * attack.share
-    if attack.kind != "none" and abs(malicious - round(malicious)) > 1e-6:
-        yield (
-            f"attack.share: found {attack.share}, which is {malicious:g} of {clients} clients; "
-            f"expected a whole number of clients, such as {round(malicious) / clients:g}"
-        )
+    if attack.kind != "none" and not _whole(attack.share, clients):
+        yield f"attack.share: {_not_whole(attack.share, clients, range(clients // 2 + 1))}"
     if attack.start_round > rounds:
         yield f"attack.start-round: found {attack.start_round}; expected 1 to federation.rounds = {rounds}"
     if attack.end_round and not attack.start_round <= attack.end_round <= rounds:
@@ -74,7 +74,10 @@ def _attack_problems(config: RunConfig) -> Iterator[str]:
 
 def _federation_problems(config: RunConfig) -> Iterator[str]:
     federation = config.federation
-    if federation.min_replies > config.clients_per_round:
+    if not _whole(federation.fraction, federation.clients):
+        allowed = range(1, federation.clients + 1)
+        yield f"federation.fraction: {_not_whole(federation.fraction, federation.clients, allowed)}"
+    elif federation.min_replies > config.clients_per_round:
         yield (
             f"federation.min-replies: found {federation.min_replies}; "
             f"expected 1 to {config.clients_per_round}, the clients of a round"
@@ -82,10 +85,37 @@ def _federation_problems(config: RunConfig) -> Iterator[str]:
 
 
 def _defense_problems(config: RunConfig) -> Iterator[str]:
+    clients, fraction = config.federation.clients, config.federation.fraction
     try:
-        rehearse(strategy_of(config), config.clients_per_round)
+        strategy = strategy_of(config)
+        if _whole(fraction, clients):
+            rehearse(strategy, config.clients_per_round)
+    except TooManyClientsError as error:
+        yield f"federation.clients: found {clients}; {error}"
     except OptionError as error:
-        yield f"defense.{error.option.replace('_', '-')}: {error}"
+        value = getattr(config.defense, error.option, None)
+        found = "" if value is None else f"found {value!r}; "
+        yield f"defense.{error.option.replace('_', '-')}: {found}{error}"
+
+
+def _whole(share: float, clients: int) -> bool:
+    """Tell whether ``share`` of ``clients`` is a whole number of them; a share above 0 is at least one."""
+    number = clients * share
+    return abs(number - round(number)) <= ROUNDING and (share == 0.0 or round(number) > 0)
+
+
+def _not_whole(share: float, clients: int, allowed: range) -> str:
+    """Return what is wrong with ``share``, with the nearest ones that are among the ``allowed`` numbers of clients."""
+    number = clients * share
+    around = sorted({min(max(near, allowed[0]), allowed[-1]) for near in (math.floor(number), math.ceil(number))})
+    good = " or ".join(f"{_shortest(near, clients)} ({near} of {clients} clients)" for near in around)
+    return f"found {share}, which is {number:.6g} of {clients} clients; expected a whole number of them, such as {good}"
+
+
+def _shortest(number: int, clients: int) -> str:
+    """Return ``number / clients`` with as few digits as still mean that number."""
+    texts = (f"{number / clients:.{digits}g}" for digits in range(1, 18))
+    return next(text for text in texts if abs(float(text) * clients - number) <= ROUNDING)
 
 
 def _data_problems(config: RunConfig, shape: tuple[int, int, int], num_classes: int, examples: int) -> Iterator[str]:

@@ -5,12 +5,16 @@ A run is one TOML file. Its tables flatten to the keys of Flower's run config (`
 """
 
 import math
+import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import asdict, fields
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, Strict
+from pydantic import AfterValidator, ConfigDict, Field, Strict
 from pydantic.dataclasses import dataclass as validated
+from pydantic_core import PydanticCustomError
 
 from fedsec.attacks.triggers import Corner, TriggerKind
 from fedsec.data.partition import Scheme
@@ -18,7 +22,7 @@ from fedsec.defenses.flame import ClusteredBy
 from fedsec.defenses.krum import Distance, Neighbours
 from fedsec.defenses.mean import Weighting
 from fedsec.defenses.norm_clipping import NoiseScale
-from fedsec.strategies.intake import BatchNorm
+from fedsec.strategies.layout import BatchNorm
 from fedsec.strategies.trimmed_mean import Trim
 
 Scalar = bool | int | float | str
@@ -35,12 +39,34 @@ _SECTION = ConfigDict(
     allow_inf_nan=False,
 )
 
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+NAME_RULE = "1 to 64 letters from a to z, digits, dots, dashes and underscores, the first a letter or a digit"
+
+
+def _name(text: str) -> str:
+    if not NAME.fullmatch(text):
+        raise PydanticCustomError("name", NAME_RULE)
+    return text
+
+
+def _path(text: str) -> str:
+    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in text):
+        raise PydanticCustomError("path", "the path of a folder, without control characters")
+    try:
+        Path(text).expanduser()
+    except RuntimeError:
+        raise PydanticCustomError("path", "the path of a folder; no user of this machine has that name") from None
+    return text
+
+
 # Nothing is converted: "10" is no number, and neither is true.
 Int = Annotated[int, Strict()]
 Float = Annotated[float, Strict()]
 Flag = Annotated[bool, Strict()]
 Count = Annotated[Int, Field(ge=1, le=1_000_000)]
 Share = Annotated[Float, Field(gt=0.0, le=1.0)]
+Name = Annotated[str, AfterValidator(_name)]
+FolderPath = Annotated[str, AfterValidator(_path)]
 
 
 def _about(text: str, default: Any, **bounds: Any) -> Any:
@@ -51,9 +77,9 @@ def _about(text: str, default: Any, **bounds: Any) -> Any:
 class RunSection:
     """Which run this is."""
 
-    name: str = _about("name of the run's folder", "quickstart", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    name: Name = _about("name of the run's folder", "quickstart")
     seed: Int = _about("seed of every random draw", 0, ge=0, le=2**31 - 1)
-    output: str = _about('folder of the records; "" is runs/ in the current folder', "")
+    output: FolderPath = _about('folder of the records; "" is runs/ in the current folder', "")
     resume: Flag = _about("go on with the newest unfinished run of this configuration", False)
 
 
@@ -90,7 +116,7 @@ class FederationSection:
     round_timeout: Float = _about("seconds after which a silent client is given up", 3600.0, gt=0.0)
     node_timeout: Float = _about("seconds to wait at the start for all clients to connect", 120.0, gt=0.0)
     device: Literal["auto", "cpu", "cuda"] = _about("where the clients train; auto takes a GPU if there is one", "auto")
-    gpus_per_client: Float = _about("share of a GPU that a client takes on Ray; 0 shares all evenly", 0.0, ge=0.0)
+    gpus_per_client: Float = _about("share of a GPU that a client takes on Ray; 0 shares all evenly", 0.0, ge=0, le=1)
 
 
 @validated(frozen=True, config=_SECTION)
@@ -156,8 +182,8 @@ class RunConfig:
 
     @property
     def clients_per_round(self) -> int:
-        """How many clients train in a round."""
-        return max(1, round(self.federation.clients * self.federation.fraction))
+        """How many clients train in a round. :func:`fedsec.runs.checks.check` refuses a share of no client."""
+        return round(self.federation.clients * self.federation.fraction)
 
 
 def described(section: type) -> dict[str, tuple[Any, str]]:
@@ -173,6 +199,11 @@ def flatten(config: RunConfig) -> Flat:
         for key, value in values.items():
             flat[f"{section}.{key.replace('_', '-')}"] = "" if value is None else value
     return flat
+
+
+def known_keys() -> list[str]:
+    """Return every key that a configuration may hold."""
+    return list(flatten(RunConfig()))
 
 
 def nested(flat: Mapping[str, Any]) -> dict[str, Any]:

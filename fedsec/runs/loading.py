@@ -1,15 +1,14 @@
 """Reading a configuration, with one line for everything that is wrong with it."""
 
-import difflib
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from fedsec.runs.config import DefenseSection, Flat, RunConfig, described, flatten, nested
+from fedsec.runs.config import DefenseSection, Flat, RunConfig, described, nested
+from fedsec.runs.wording import explained, missing, named, suggestion
 
 REQUIRED = ("data.dataset", "attack.kind", "defense.strategy")
 """What a run file must say itself. Everything else has a default."""
@@ -30,11 +29,6 @@ class ConfigError(ValueError):
         super().__init__("\n".join(prefix + problem for problem in self.problems))
 
 
-def known_keys() -> list[str]:
-    """Return every key that a configuration may hold."""
-    return list(flatten(RunConfig()))
-
-
 def parse(tables: Mapping[str, Any], *, source: str = "", required: Iterable[str] = ()) -> RunConfig:
     """Return the configuration that nested ``tables`` describe.
 
@@ -47,8 +41,8 @@ def parse(tables: Mapping[str, Any], *, source: str = "", required: Iterable[str
         ConfigError: unknown, missing or mistyped keys, or values out of range.
     """
     misspelt = _keys_with_underscores(tables)
-    problems = [f"{key}: missing; {_expectation(key)}" for key in required if not _holds(tables, key)]
-    problems += [f"{key}: unknown key; {_suggestion(key)}" for key in misspelt]
+    problems = [missing(key) for key in required if not _holds(tables, key)]
+    problems += [f"{named(key)}: unknown key; {suggestion(key)}" for key in misspelt]
     given = {
         section: _without_unset(section, values, [key.partition(".")[2] for key in misspelt])
         for section, values in tables.items()
@@ -56,7 +50,7 @@ def parse(tables: Mapping[str, Any], *, source: str = "", required: Iterable[str
     try:
         config = _ADAPTER.validate_python(given)
     except ValidationError as error:
-        raise ConfigError([*problems, *_problems(error)], source) from None
+        raise ConfigError([*problems, *explained(error)], source) from None
     if problems:
         raise ConfigError(problems, source)
     return config
@@ -78,7 +72,7 @@ def read_toml(path: Path) -> dict[str, Any]:
             return tomllib.load(file)
     except OSError as error:
         raise ConfigError([f"{error.strerror or error}; give a TOML file"], str(path)) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError([f"not TOML: {error}"], str(path)) from None
 
 
@@ -117,9 +111,10 @@ def parse_assignment(text: str) -> tuple[str, Any]:
     if not separator or not key:
         raise ConfigError([f"--set {text!r}: expected key=value, such as data.q=0.9"])
     try:
-        return key, tomllib.loads(f"value = {value.strip()}")["value"]
-    except tomllib.TOMLDecodeError:
+        read = tomllib.loads(f"value = {value.strip()}")
+    except (ValueError, RecursionError):
         return key, value.strip()
+    return key, read["value"] if len(read) == 1 else value.strip()
 
 
 def _keys_with_underscores(tables: Mapping[str, Any]) -> list[str]:
@@ -139,55 +134,5 @@ def _without_unset(section: str, values: Any, misspelt: Iterable[str]) -> Any:
 def _holds(tables: Mapping[str, Any], key: str) -> bool:
     section, _, name = key.partition(".")
     values = tables.get(section)
-    return isinstance(values, Mapping) and name in values
-
-
-def _problems(error: ValidationError) -> list[str]:
-    by_key: dict[str, list[Any]] = {}
-    for problem in error.errors():
-        by_key.setdefault(".".join(str(part) for part in problem["loc"][:2]), []).append(problem)
-    return [f"{key}: {_explained(key, problems)}" for key, problems in by_key.items()]
-
-
-def _explained(key: str, problems: list[Any]) -> str:
-    first = problems[0]
-    if first["type"] == "unexpected_keyword_argument":
-        return f"unknown key; {_suggestion(key)}"
-    if first["type"].startswith("dataclass"):
-        return f"found {first['input']!r}; expected a table, such as [{key}]"
-    expected = " or ".join(_expected(problem) for problem in problems)
-    guess = _closest(first["input"], expected)
-    return f"found {first['input']!r}; expected {expected}{guess}"
-
-
-def _expected(problem: Any) -> str:
-    text = problem["msg"].removeprefix("Input should be ").removeprefix("a valid ")
-    article = {"integer": "an integer", "number": "a number", "string": "a text in quotes", "boolean": "true or false"}
-    return article.get(text, str(text))
-
-
-def _closest(found: object, expected: str) -> str:
-    choices = [word.strip("',") for word in expected.split() if word.startswith("'")]
-    close = difflib.get_close_matches(str(found), choices, 1)
-    return f"; did you mean {close[0]!r}?" if close else ""
-
-
-def _suggestion(key: str) -> str:
-    section, _, name = key.partition(".")
-    keys = known_keys()
-    sections = sorted({known.partition(".")[0] for known in keys})
-    if section not in sections:
-        close = difflib.get_close_matches(key, keys, 1) or difflib.get_close_matches(section, sections, 1)
-        return f"did you mean {close[0]}?" if close else f"the tables are {', '.join(sections)}"
-    names = [known.partition(".")[2] for known in keys if known.startswith(section + ".")]
-    close = difflib.get_close_matches(name.replace("_", "-").lower(), names, 1)
-    elsewhere = [known for known in keys if known.partition(".")[2] == name]
-    if elsewhere:
-        return f"did you mean {elsewhere[0]}?"
-    return f"did you mean {section}.{close[0]}?" if close else f"{section} has {', '.join(names)}"
-
-
-def _expectation(key: str) -> str:
-    section, _, name = key.partition(".")
-    table: Any = next(field.type for field in fields(RunConfig) if field.name == section)
-    return f"expected {described(table)[name.replace('-', '_')][1]}"
+    # A section that is no table is a problem of its own, and hides whatever it was to hold.
+    return name in values if isinstance(values, Mapping) else section in tables

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from fedsec.runs.checks import check
-from fedsec.runs.config import Flat, RunConfig, Scalar, flatten
-from fedsec.runs.loading import REQUIRED, ConfigError, known_keys, overridden, parse, read_toml
+from fedsec.runs.config import NAME, NAME_RULE, Flat, RunConfig, Scalar, flatten, known_keys
+from fedsec.runs.loading import REQUIRED, ConfigError, overridden, parse, read_toml
 from fedsec.runs.record import config_hash
 from fedsec.strategies import STRATEGIES
 from fedsec.strategies.build import options_of
@@ -121,6 +121,12 @@ def load_table(path: Path) -> Table:
     """
     content = read_toml(path)
     problems = list(_problems(content))
+    if not NAME.fullmatch(path.stem):
+        problems.insert(
+            0,
+            f"the file's name: found {path.stem!r}, which becomes the name of the folder of runs; "
+            f"expected {NAME_RULE}; rename the file",
+        )
     if problems:
         raise ConfigError(problems, str(path))
     base = {key: value for key, value in content.items() if key not in NOT_SECTIONS}

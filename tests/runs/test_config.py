@@ -18,9 +18,10 @@ from fedsec.runs.config import (
     described,
     flatten,
     identity,
+    known_keys,
     nested,
 )
-from fedsec.runs.loading import ConfigError, known_keys, load_run_file, parse, parse_assignment, parse_flat
+from fedsec.runs.loading import ConfigError, load_run_file, parse, parse_assignment, parse_flat
 from fedsec.strategies import STRATEGIES
 from fedsec.strategies.build import options_of
 
