@@ -2,6 +2,7 @@
 
 from logging import ERROR, INFO, WARNING
 
+import torch
 from flwr.app import Context
 from flwr.common.logger import log
 from flwr.serverapp import Grid, ServerApp
@@ -39,6 +40,9 @@ class LogObserver:
 def checked(config: RunConfig, *, source: str = "") -> None:
     """Raise :class:`ConfigError` or :class:`DataError` for a configuration that cannot run; start nothing."""
     check(config, source=source)
+    if config.federation.device == "cuda" and not torch.cuda.is_available():
+        problem = "federation.device: found 'cuda', and PyTorch finds no GPU here; expected 'auto' or 'cpu'"
+        raise ConfigError([problem], source)
     train = load(config.data.dataset, "train")
     channels, height, width = train.images.shape[1:]
     check_with_data(config, (channels, height, width), len(train.classes), len(train), source=source)

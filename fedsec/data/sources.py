@@ -1,6 +1,8 @@
 """Where a data set comes from: a folder, the hub, or scikit-learn's own digits."""
 
 import os
+import re
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +11,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from fedsec.data.folders import candidates, identity, looked_in, why_no_dataset
+
 Split = Literal["train", "test"]
 SPLITS: tuple[Split, ...] = ("train", "test")
+
+LONGEST_NAME = 1000
+HUB_ID = re.compile(r"\w[\w.-]{0,95}/\w[\w.-]{0,95}", re.ASCII)
 
 
 class DataError(ValueError):
@@ -28,6 +35,7 @@ class KnownDataset:
         mean: mean of each channel over the training images, in units of the full range (0 to 1).
         std: standard deviation likewise.
         about: what it is, and its licence.
+        elsewhere: where it comes from, when the hub is not the place.
     """
 
     hub: str
@@ -36,6 +44,7 @@ class KnownDataset:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     about: str
+    elsewhere: str = ""
 
 
 KNOWN_DATASETS: dict[str, KnownDataset] = {
@@ -78,6 +87,7 @@ KNOWN_DATASETS: dict[str, KnownDataset] = {
         (0.7631, 0.5381, 0.5614),
         (0.1367, 0.1542, 0.1692),
         "10,015 dermoscopy photographs of seven kinds, 28 x 28 (MedMNIST, Yang et al., 2023; CC BY-NC 4.0)",
+        "it is part of MedMNIST v2, whose arrays of images and labels are to be saved in this layout",
     ),
 }
 
@@ -109,14 +119,17 @@ def find_source(name: str) -> Source:
     """
     if name == "digits":
         return Source(name, "scikit-learn", "digits-28")
-    for folder in _candidate_folders(name):
-        if folder.is_dir():
-            return Source(name, str(folder), _folder_identity(folder))
+    if not name.strip() or len(name) > LONGEST_NAME or any(unicodedata.category(c) in ("Cc", "Cs") for c in name):
+        cut = name if len(name) <= LONGEST_NAME else name[:60] + "..."
+        raise DataError(f"data.dataset: found {cut!r}, which names nothing. {_what_would_do('')}")
+    for folder in candidates(name):
+        if os.path.isdir(folder):  # noqa: PTH112 (Path.is_dir raises for a name that is too long)
+            return Source(name, str(folder), _identity(name, folder))
     if name in KNOWN_DATASETS and KNOWN_DATASETS[name].hub:
         return Source(name, KNOWN_DATASETS[name].hub, KNOWN_DATASETS[name].hub)
-    if name.count("/") == 1 and not name.startswith((".", "/", "~")):
+    if HUB_ID.fullmatch(name):
         return Source(name, name, name)
-    raise DataError(f"data.dataset: found {name!r}; {_looked_in(name)}. {_what_would_do(name)}")
+    raise DataError(f"data.dataset: found {name!r}; {looked_in(name)}. {_what_would_do(name)}")
 
 
 def read_split(source: Source, split: Split) -> tuple[int, Iterator[tuple[NDArray[np.uint8], int]]]:
@@ -141,32 +154,27 @@ def class_names(source: Source) -> list[str]:
     return list(names) if names else []
 
 
-def _candidate_folders(name: str) -> list[Path]:
-    folders = [Path(name).expanduser()] if os.sep in name or name.startswith((".", "~")) else []
-    if os.environ.get("FEDSEC_DATA"):
-        folders.insert(0, Path(os.environ["FEDSEC_DATA"]).expanduser() / name)
-    return folders
-
-
-def _folder_identity(folder: Path) -> str:
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return "\n".join(f"{path.relative_to(folder)} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in files)
-
-
-def _looked_in(name: str) -> str:
-    folders = _candidate_folders(name)
-    if not folders:
-        return "FEDSEC_DATA is not set, so no folder was looked in"
-    return "no such folder: " + ", ".join(str(folder) for folder in folders)
+def _identity(name: str, folder: Path) -> str:
+    try:
+        reason = why_no_dataset(folder)
+        if not reason:
+            return identity(folder)
+    except OSError as error:
+        reason = error.strerror or str(error)
+    raise DataError(f"data.dataset: found {name!r}, the folder {folder}, and {reason}. {_what_would_do(name)}")
 
 
 def _what_would_do(name: str) -> str:
-    if name in KNOWN_DATASETS:
-        return (
-            f"Set FEDSEC_DATA to a folder that holds {name}/ as parquet files or as images in a folder per class "
-            f"(train/ and test/)"
-        )
-    return f"Give a folder, an id on the hub (owner/name), or one of {', '.join(KNOWN_DATASETS)}"
+    known = KNOWN_DATASETS.get(name)
+    hub = known.hub if known else name if HUB_ID.fullmatch(name) else ""
+    download = f'to download it: hf download {hub} --repo-type dataset --local-dir "$FEDSEC_DATA/{name}"' if hub else ""
+    if known is None:
+        what = f"Give a folder, an id on the hub (owner/name), or one of {', '.join(KNOWN_DATASETS)}"
+        return f"{what}; with FEDSEC_DATA set to a folder, {download}" if download else what
+    return (
+        f"Set FEDSEC_DATA to a folder that holds {name}/ as parquet files or as images in a folder per class "
+        f"(train/ and test/); {download or known.elsewhere}"
+    )
 
 
 def _load_table(source: Source, split: Split) -> Any:
@@ -180,7 +188,7 @@ def _load_table(source: Source, split: Split) -> Any:
         if Path(source.location).is_dir():
             looked = "the folder is there, and holds nothing that can be loaded"
         else:
-            looked = _looked_in(source.name)
+            looked = looked_in(source.name)
         raise DataError(
             f"data.dataset: {source} could not be loaded ({reason}); {looked}. {_what_would_do(source.name)}"
         ) from error

@@ -1,9 +1,10 @@
-"""Ray, through Flower's own simulation. Nothing else of the package imports Ray."""
+"""Ray, through Flower's own simulation. Nothing else of the package needs Ray."""
 
 import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import TypeVar
 
 from flwr.app import Context
@@ -11,6 +12,8 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 
 Result = TypeVar("Result")
+
+MISSING = "--engine: found 'ray', and Ray is not installed; expected 'local', or Ray: pip install 'fedsec[simulation]'"
 
 ENVIRONMENT = {
     # Without these, glibc gives a training step's buffers back to the kernel and faults them in again at the
@@ -31,6 +34,12 @@ class RayMissingError(RuntimeError):
     """Ray is not installed."""
 
 
+def require_ray() -> None:
+    """Raise :class:`RayMissingError` where Ray is not installed, without importing it: that takes seconds."""
+    if find_spec("ray") is None:
+        raise RayMissingError(MISSING)
+
+
 def run_on_ray(
     client_app: ClientApp, num_nodes: int, serve: Callable[[Grid], Result], *, gpus_per_client: float = 0.0
 ) -> Result:
@@ -46,7 +55,7 @@ def run_on_ray(
         from flwr.simulation import run_simulation
         from flwr.simulation.ray_transport import ray_actor as _  # noqa: F401 (fails where Ray is missing)
     except ImportError as error:
-        raise RayMissingError(f"the engine 'ray' needs Ray ({error}); pip install 'fedsec[simulation]'") from None
+        raise RayMissingError(f"{MISSING} ({error})") from None
 
     results: list[Result] = []
     failures: list[BaseException] = []
