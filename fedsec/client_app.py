@@ -29,8 +29,10 @@ def build_client(config: RunConfig, partition: int) -> BenignClient:
     rounds = attack_rounds(config)
     if attack.kind == "untargeted":
         return UntargetedClient(task, attack.label_share, rounds)
-    stamp = trigger(config, load(config.data.dataset, "train"))
-    return BackdoorClient(task, stamp, attack.source, attack.target, rounds)
+    if attack.kind == "backdoor":
+        stamp = trigger(config, load(config.data.dataset, "train"))
+        return BackdoorClient(task, stamp, attack.source, attack.target, rounds)
+    raise ValueError(f"attack.kind {attack.kind!r} has malicious clients and no class for them")
 
 
 def build_client_app(config: RunConfig) -> ClientApp:

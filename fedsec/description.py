@@ -11,10 +11,10 @@ import numpy as np
 from fedsec.client_app import choose_device
 from fedsec.data.datasets import load
 from fedsec.data.partition import partition_hash
-from fedsec.nodes import NodeReport
+from fedsec.nodes import FederationError, NodeReport
 from fedsec.runs.config import RunConfig
 from fedsec.runs.record import RunFolder
-from fedsec.scenario import code_hash, malicious, partition_settings, partitions, trigger
+from fedsec.scenario import can_attack, code_hash, malicious, partition_settings, partitions, trigger
 from fedsec.strategies import RobustStrategy
 
 SAMPLES = 8
@@ -22,9 +22,17 @@ PACKAGES = ("fedsec", "flwr", "flwr-datasets", "ray", "torch", "torchvision", "n
 
 
 def describe(
-    config: RunConfig, folder: RunFolder, strategy: RobustStrategy, reports: Mapping[int, NodeReport], engine: str
+    config: RunConfig,
+    folder: RunFolder,
+    strategy: RobustStrategy,
+    reports: Mapping[int, NodeReport],
+    engine: str,
+    last_round: int,
 ) -> list[str]:
     """Keep what the run runs on, who holds what, and a few images; return what a person should know before it starts.
+
+    A run that goes on keeps what is known of its earlier starts: ``starts`` has an entry for each, ``code`` names
+    all codes that it was run with, and ``notices`` only grow.
 
     Args:
         config: the run's configuration.
@@ -32,31 +40,69 @@ def describe(
         strategy: the defense, with its options.
         reports: what the nodes say of themselves, by partition.
         engine: what runs the nodes.
+        last_round: round that the run goes on from; 0 at its beginning.
+
+    Raises:
+        FederationError: the run was begun with its data dealt out otherwise.
     """
     test, attackers = load(config.data.dataset, "test"), malicious(config)
     counts = [_padded(reports[partition].class_counts, len(test.classes)) for partition in sorted(reports)]
-    notices = _notices(config, counts, attackers) + _changes(folder)
+    earlier = folder.environment() if (folder.path / "environment.json").exists() else {}
+    dealt = partition_hash(partitions(config))
+    _check_same_data(folder, earlier, dealt)
+    start, starts = _start(config, engine, last_round), _starts(earlier)
+    notices = _notices(config, counts, attackers) + _changes(starts, start)
+    starts.append(start)
     folder.write_environment(
         {
-            "versions": {name: _version(name) for name in PACKAGES},
-            "python": sys.version.split()[0],
-            "platform": platform.platform(),
-            "engine": engine,
-            "device": str(choose_device(config.federation.device)),
-            "code": code_hash(),
+            **{key: start[key] for key in ("versions", "python", "platform", "engine", "device")},
+            "code": "+".join(dict.fromkeys(entry["code"] for entry in starts)),
             "seed": config.run.seed,
-            "partition": {"seed": partition_settings(config).seed, "sha256": partition_hash(partitions(config))},
+            "partition": {"seed": partition_settings(config).seed, "sha256": dealt},
             "class_counts": counts,
             "classes": list(test.classes),
+            "mean": list(test.mean),
+            "std": list(test.std),
             "malicious": list(attackers),
             "strategy": type(strategy).__name__,
             "options": _options(strategy),
-            "notices": notices,
+            "notices": list(dict.fromkeys([*earlier.get("notices", []), *notices])),
+            "starts": starts,
         }
     )
     chosen = np.flatnonzero(test.labels == config.attack.source)[:SAMPLES]
     folder.write_samples(clean=test.images[chosen], triggered=trigger(config, test).stamp(test.images[chosen]))
     return notices
+
+
+def _check_same_data(folder: RunFolder, earlier: Mapping[str, Any], dealt: str) -> None:
+    before = earlier["partition"]["sha256"] if earlier else dealt
+    if before != dealt:
+        raise FederationError(
+            f"{folder.path}: the data has changed since this run was begun (partition {before[:12]} then, {dealt[:12]} "
+            "now); bring it back, or start a new run"
+        )
+
+
+def _start(config: RunConfig, engine: str, last_round: int) -> dict[str, Any]:
+    """Return what this start of the run runs on."""
+    return {
+        "round": last_round,
+        "code": code_hash(),
+        "versions": {name: _version(name) for name in PACKAGES},
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+        "engine": engine,
+        "device": str(choose_device(config.federation.device)),
+    }
+
+
+def _starts(earlier: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the starts that an environment tells of; one of before they were kept tells of the first."""
+    if not earlier:
+        return []
+    keys = ("code", "versions", "python", "platform", "engine", "device")
+    return list(earlier.get("starts") or [{"round": 0, **{key: earlier[key] for key in keys}}])
 
 
 def _padded(counts: Sequence[int], classes: int) -> list[int]:
@@ -68,20 +114,30 @@ def _notices(config: RunConfig, counts: Sequence[Sequence[int]], attackers: Sequ
     notices = [
         f"client {client} holds no example and will be left out" for client, c in enumerate(counts) if not sum(c)
     ]
-    if config.attack.kind == "backdoor":
-        source = config.attack.source
-        notices += [
-            f"client {client} is malicious but holds no image of class {source}: it trains as an honest one does"
-            for client in attackers
-            if sum(counts[client]) and not counts[client][source]
-        ]
+    notices += [
+        f"client {client} is malicious but holds no image of class {config.attack.source}: "
+        "it trains as an honest one does"
+        for client in attackers
+        if sum(counts[client]) and not can_attack(config, counts[client])
+    ]
     return notices
 
 
-def _changes(folder: RunFolder) -> list[str]:
-    """Tell of a run that was begun with other code than it goes on with."""
-    begun = folder.environment()["code"] if (folder.path / "environment.json").exists() else code_hash()
-    return [] if begun == code_hash() else [f"this run was begun with other code ({begun}) than it goes on with"]
+def _changes(starts: Sequence[Mapping[str, Any]], now: Mapping[str, Any]) -> list[str]:
+    """Tell of a run that was begun on something else than it goes on with."""
+    if not starts:
+        return []
+    first = starts[0]
+    notices = [
+        f"this run was begun with other {key} ({first[key]}) than it goes on with ({now[key]})"
+        for key in ("code", "engine", "device")
+        if first[key] != now[key]
+    ]
+    other = [name for name, version in now["versions"].items() if first["versions"].get(name) != version]
+    if other:
+        before, after = (", ".join(f"{name} {of['versions'].get(name)}" for name in other) for of in (first, now))
+        notices.append(f"this run was begun with other packages ({before}) than it goes on with ({after})")
+    return notices
 
 
 def _options(strategy: RobustStrategy) -> dict[str, Any]:

@@ -26,6 +26,16 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
     sync_folder(path.parent)
 
 
+def remove_partial_files(folder: Path, *, but: str = "") -> None:
+    """Remove what :func:`write_atomically` left in ``folder`` when its process was killed.
+
+    The caller must be the only one that writes there, but for the file named ``but``.
+    """
+    for path in folder.glob(".*.partial"):
+        if not (but and path.name.startswith(f".{but}.")):
+            path.unlink(missing_ok=True)
+
+
 def sync_folder(folder: Path) -> None:
     """Make renames and new files in ``folder`` survive a loss of power, where the system can sync folders."""
     if hasattr(os, "O_DIRECTORY"):

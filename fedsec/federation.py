@@ -15,17 +15,20 @@ from numpy.typing import NDArray
 
 from fedsec.client_app import choose_device
 from fedsec.data.datasets import ImageDataset, load
+from fedsec.defenses.updates import OptionError
 from fedsec.description import describe
 from fedsec.metrics.detection import NONE_JUDGED, Detection, detection
 from fedsec.models.classifiers import build_classifier
-from fedsec.nodes import FederationError, meet
+from fedsec.nodes import FederationError
+from fedsec.roster import Roster
 from fedsec.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from fedsec.runs.checks import strategy_of
 from fedsec.runs.config import RunConfig
 from fedsec.runs.record import ClientRecord, Role, RoundRecord, RunFolder, arrays_hash, config_hash
-from fedsec.scenario import attack_rounds, malicious, trigger
+from fedsec.scenario import attack_rounds, can_attack, malicious, trigger
 from fedsec.seeds import Purpose, derived_seed
 from fedsec.strategies import RobustStrategy
+from fedsec.strategies.build import rehearse
 from fedsec.strategies.robust import decoded
 from fedsec.training.batches import Normalisation
 from fedsec.training.evaluation import Evaluator
@@ -57,6 +60,7 @@ class Federation:
         strategy: the defense.
         evaluate: measures global models.
         attackers: partitions of the malicious clients; known here and in the report, and to no defense.
+        harmless: those of them that hold nothing to attack with.
     """
 
     config: RunConfig
@@ -64,11 +68,23 @@ class Federation:
     strategy: RobustStrategy
     evaluate: Evaluator
     attackers: tuple[int, ...]
+    harmless: frozenset[int]
 
     def roles(self, server_round: int) -> dict[int, Role]:
         """Return what each malicious client is in a round; all others are honest."""
-        active = server_round in attack_rounds(self.config)
-        return dict.fromkeys(self.attackers, "malicious" if active else "dormant")
+        active = set() if server_round not in attack_rounds(self.config) else set(self.attackers) - self.harmless
+        return {client: "malicious" if client in active else "dormant" for client in self.attackers}
+
+    def enough(self, nodes: int) -> bool:
+        """Tell whether a round can be done with so many nodes: its sample must suffice, and suffice the defense."""
+        sample = min(nodes, max(1, round(nodes * self.config.federation.fraction)))
+        if sample < max(1, self.strategy.min_replies):
+            return False
+        try:
+            rehearse(strategy_of(self.config), sample)
+        except OptionError:
+            return False
+        return True
 
 
 def run_federation(
@@ -89,6 +105,7 @@ def run_federation(
     lock = FileLock(folder.path / ".lock", timeout=0)
     try:
         with lock:
+            folder.remove_partial_files()
             return _run(grid, config, folder, observer, engine)
     except Timeout:
         raise FederationError(f"{folder.path}: this run is in progress in another process") from None
@@ -125,16 +142,20 @@ def _run(grid: Grid, config: RunConfig, folder: RunFolder, observer: Observer, e
     if finished is not None:
         return finished
     test = load(config.data.dataset, "test")
-    federation = Federation(config, folder, strategy_of(config), _evaluator(config, test), malicious(config))
-    reports = meet(grid, config.federation.clients, config.federation.node_timeout, observer.noticed)
-    federation.strategy.use_partitions({report.node_id: partition for partition, report in reports.items()})
+    roster = Roster(grid, config.federation.clients, config.federation.node_timeout, observer.noticed)
+    roster.meet()
+    attackers = malicious(config)
+    harmless = frozenset(client for client in attackers if not can_attack(config, roster.reports[client].class_counts))
+    federation = Federation(config, folder, strategy_of(config), _evaluator(config, test), attackers, harmless)
     start = _restore(federation, test)
-    for text in describe(config, folder, federation.strategy, reports, engine):
+    for text in describe(config, folder, federation.strategy, roster.reports, engine, start.server_round):
         observer.noticed(text)
     observer.started(config, folder, start.server_round + 1)
     arrays = start.arrays
     for server_round in range(start.server_round + 1, config.federation.rounds + 1):
-        arrays, record = _train_round(grid, federation, server_round, arrays)
+        missing = roster.attend(federation.enough)
+        federation.strategy.use_partitions(roster.partition_of)
+        arrays, record = _train_round(grid, federation, server_round, arrays, missing)
         observer.finished_round(record)
     summary = summarise(config, folder, arrays)
     folder.write_summary(summary)
@@ -146,7 +167,7 @@ def _restore(federation: Federation, test: ImageDataset) -> Checkpoint:
     folder = federation.folder
     checkpoint = load_checkpoint(folder.checkpoint)
     if checkpoint is None:
-        folder.keep_rounds(-1)
+        folder.start_over()
         checkpoint = Checkpoint(0, initial_arrays(federation.config, test), federation.strategy.state())
         folder.append_round(RoundRecord(round=0, **_measured(federation, checkpoint.arrays)))
         save_checkpoint(folder.checkpoint, checkpoint)
@@ -156,8 +177,10 @@ def _restore(federation: Federation, test: ImageDataset) -> Checkpoint:
     return checkpoint
 
 
-def _train_round(grid: Grid, federation: Federation, server_round: int, arrays: Arrays) -> tuple[Arrays, RoundRecord]:
-    """Do one round; when this returns it is on disk, first its line and then its checkpoint."""
+def _train_round(
+    grid: Grid, federation: Federation, server_round: int, arrays: Arrays, missing: Sequence[int]
+) -> tuple[Arrays, RoundRecord]:
+    """Do one round without the ``missing`` partitions; when this returns it is on disk, its line and its checkpoint."""
     strategy, config = federation.strategy, federation.config
     clock = [time.perf_counter()]
     record = ArrayRecord({key: Array(np.asarray(array)) for key, array in arrays.items()})
@@ -176,7 +199,7 @@ def _train_round(grid: Grid, federation: Federation, server_round: int, arrays: 
         round=server_round,
         **measured,
         clients=_client_records(strategy, federation.roles(server_round)),
-        dropped=[asdict(client) for client in outcome.dropped] if outcome else [],
+        dropped=_dropped(strategy, missing),
         skipped=outcome.skipped if outcome else None,
         metrics={key: float(value) for key, value in (metrics or {}).items() if isinstance(value, int | float)},
         seconds=stages | dict(outcome.seconds if outcome else {}) | {"total": clock[-1] - clock[0]},
@@ -203,6 +226,12 @@ def _client_records(strategy: RobustStrategy, roles: Mapping[int, Role]) -> list
         ClientRecord(client, float(weight), float(score), int(examples), roles.get(client, "honest"))
         for client, weight, score, examples in columns
     ]
+
+
+def _dropped(strategy: RobustStrategy, missing: Sequence[int]) -> list[dict[str, int | str]]:
+    failed = [asdict(client) for client in strategy.outcome.dropped] if strategy.outcome else []
+    absent = [{"node_id": partition, "reason": "not connected"} for partition in missing]
+    return sorted([*failed, *absent], key=lambda client: int(client["node_id"]))
 
 
 def _detection(clients: Sequence[Mapping[str, Any]]) -> Detection:

@@ -4,6 +4,7 @@ from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from fedsec.runs.config import RunConfig
 from fedsec.runs.record import RoundRecord, RunFolder
@@ -11,6 +12,9 @@ from fedsec.runs.record import RoundRecord, RunFolder
 
 class ProgressObserver:
     """Shows a bar with round, MA, BA and the time left; prints notices and dropped replies above it.
+
+    Reasons, versions and keys come from the clients and labels from files: nothing in them is read as markup, and
+    what would move the cursor or colour the terminal is shown as an escape.
 
     Args:
         console: where to show it.
@@ -21,10 +25,10 @@ class ProgressObserver:
         self.label = ""
         self._quiet = quiet
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[accuracies]}"),
+            TextColumn("{task.fields[accuracies]}", markup=False),
             TimeRemainingColumn(compact=True),
             console=console,
             disable=quiet,
@@ -44,7 +48,7 @@ class ProgressObserver:
     def preparing(self, label: str, rounds: int) -> None:
         """Show that a run is about to start, while its engine does."""
         self.label = label
-        self._task = self._progress.add_task(label, total=rounds, accuracies="starting")
+        self._task = self._progress.add_task(printable(label), total=rounds, accuracies="starting")
 
     def started(self, config: RunConfig, folder: RunFolder, first_round: int) -> None:
         """Show that the clients are there."""
@@ -55,7 +59,7 @@ class ProgressObserver:
 
     def noticed(self, text: str) -> None:
         """Print a notice above the bar."""
-        self._print(f"[yellow]note[/yellow] {self.label}: {text}")
+        self._note(f"{self.label}: {text}")
 
     def finished_round(self, record: RoundRecord) -> None:
         """Move the bar on, and print what went wrong in the round."""
@@ -63,12 +67,15 @@ class ProgressObserver:
         if self._task is not None:
             self._progress.update(self._task, completed=record.round, accuracies=f"MA {record.MA:5.1f}  BA {backdoor}")
         for client in record.dropped:
-            self._print(
-                f"[yellow]note[/yellow] round {record.round}: node {client['node_id']} dropped: {client['reason']}"
-            )
+            self._note(f"round {record.round}: node {client['node_id']} dropped: {client['reason']}")
         if record.skipped:
-            self._print(f"[yellow]note[/yellow] round {record.round} skipped: {record.skipped}")
+            self._note(f"round {record.round} skipped: {record.skipped}")
 
-    def _print(self, text: str) -> None:
+    def _note(self, text: str) -> None:
         if not self._quiet:
-            self._progress.console.print(text, highlight=False)
+            self._progress.console.print(Text.assemble(("note", "yellow"), " ", printable(text)))
+
+
+def printable(text: str) -> str:
+    """Return ``text`` on one line, with every character that is no letter, sign or space written as its escape."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

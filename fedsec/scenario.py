@@ -1,6 +1,7 @@
 """What a configuration decides for both sides of a run, server and clients: data, attackers, trigger."""
 
 import hashlib
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -33,6 +34,15 @@ def malicious(config: RunConfig) -> tuple[int, ...]:
         return ()
     rng = generator(config.run.seed, Purpose.ADVERSARIES)
     return malicious_clients(config.federation.clients, config.attack.share, rng)
+
+
+def can_attack(config: RunConfig, class_counts: Sequence[int]) -> bool:
+    """Tell whether a malicious client with so many examples of each class has anything to attack with.
+
+    A backdoor needs an image of the source class. Without one the client trains as an honest one does.
+    """
+    source = config.attack.source
+    return config.attack.kind != "backdoor" or any(class_counts[source : source + 1])
 
 
 def attack_rounds(config: RunConfig) -> range:

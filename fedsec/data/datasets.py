@@ -5,9 +5,11 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from filelock import FileLock
@@ -18,6 +20,10 @@ from fedsec.data.sources import KNOWN_DATASETS, SPLITS, DataError, Source, Split
 from fedsec.durable import write_atomically
 
 FORMAT = "1"
+MEASURED = "measured"
+
+Statistics = tuple[tuple[float, ...], tuple[float, ...]]
+"""Mean and standard deviation of each channel, in units of the full range (0 to 1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +74,7 @@ def load(name: str, split: Split) -> ImageDataset:
         labels = np.load(folder / f"{split}_labels.npy", mmap_mode="r", allow_pickle=False)
         if len(images) != len(labels):
             raise ValueError(f"{len(images)} images and {len(labels)} labels in {split}")
-        classes, mean, std = (tuple(about[key]) for key in ("classes", "mean", "std"))
+        classes, (mean, std) = tuple(about["classes"]), _statistics(name, folder, about)
     except (OSError, ValueError, EOFError, KeyError, TypeError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise DataError(f"data.dataset: the cache of {name!r} is damaged ({reason}); delete {folder}") from error
@@ -104,22 +110,26 @@ def _decoded(source: Source) -> Path:
 
 def _decode(source: Source, folder: Path) -> None:
     highest = -1
+    shapes: dict[Split, tuple[int, ...]] = {}
     for split in SPLITS:
-        labels = _decode_split(source, split, folder)
+        labels, shapes[split] = _decode_split(source, split, folder)
         highest = max(highest, int(labels.max()))
         if labels.min() < 0:
             raise DataError(f"data.dataset: {source} has unlabelled examples (label {labels.min()}) in {split}")
+    if shapes["train"] != shapes["test"]:
+        raise DataError(
+            f"data.dataset: both splits of {source} must have images of one size; "
+            f"train has {shapes['train']}, test has {shapes['test']} (height, width, channels)"
+        )
     names = class_names(source)
     about = {"classes": names if len(names) > highest else [str(label) for label in range(highest + 1)]}
     mean, std = _channel_statistics(folder / "train_images.npy")
-    known = KNOWN_DATASETS.get(source.name)
-    if known and len(known.mean) == len(mean):
-        mean, std = list(known.mean), list(known.std)
-    text = json.dumps(about | {"mean": mean, "std": std, "location": source.location}, indent=1)
+    text = json.dumps(about | {"mean": mean, "std": std, "statistics": MEASURED, "location": source.location}, indent=1)
     write_atomically(folder / "about.json", lambda file: file.write(text.encode()))
 
 
-def _decode_split(source: Source, split: Split, folder: Path) -> NDArray[np.int64]:
+def _decode_split(source: Source, split: Split, folder: Path) -> tuple[NDArray[np.int64], tuple[int, ...]]:
+    """Write one split; return its labels and the shape (H, W, C) of its images."""
     count, pairs = read_split(source, split)
     first = next(pairs, None)
     if first is None:
@@ -137,14 +147,27 @@ def _decode_split(source: Source, split: Split, folder: Path) -> NDArray[np.int6
         images[index], labels[index] = pixels.transpose(2, 0, 1), label
     images.flush()
     write_atomically(folder / f"{split}_labels.npy", lambda file: np.save(file, labels))
-    return labels
+    return labels, first[0].shape
 
 
-def _channel_statistics(images: Path) -> tuple[list[float], list[float]]:
+def _statistics(name: str, folder: Path, about: Mapping[str, Any]) -> Statistics:
+    """Return the known mean and deviation of each channel, as papers have them, else the measured ones.
+
+    They are chosen here and not when the set is decoded, so that a cache of any age gives the same numbers.
+    """
+    kept, known = (tuple(about["mean"]), tuple(about["std"])), KNOWN_DATASETS.get(name)
+    if known and len(known.mean) == len(kept[0]):
+        return known.mean, known.std
+    if about.get("statistics") == MEASURED:
+        return kept
+    return _channel_statistics(folder / "train_images.npy")  # an older cache, which may hold a known set's
+
+
+def _channel_statistics(images: Path) -> Statistics:
     pixels = np.load(images, mmap_mode="r")
     channels = [np.bincount(pixels[:, c].ravel(), minlength=256) for c in range(pixels.shape[1])]
     values = np.arange(256) / 255.0
-    means = [float(np.average(values, weights=counts)) for counts in channels]
+    means = tuple(float(np.average(values, weights=counts)) for counts in channels)
     variances = [np.average((values - m) ** 2, weights=counts) for m, counts in zip(means, channels, strict=True)]
     # A channel that never changes carries nothing; 1 keeps its normalised value finite.
-    return means, [float(np.sqrt(v)) if v > 1e-12 else 1.0 for v in variances]
+    return means, tuple(float(np.sqrt(v)) if v > 1e-12 else 1.0 for v in variances)

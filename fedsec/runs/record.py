@@ -15,12 +15,17 @@ import numpy as np
 import tomli_w
 from numpy.typing import NDArray
 
-from fedsec.durable import sync_folder, write_atomically
+from fedsec.durable import remove_partial_files, sync_folder, write_atomically
+from fedsec.runs.checkpoint import CheckpointError
 from fedsec.runs.config import RunConfig, flatten, identity, nested
 from fedsec.runs.loading import ConfigError, parse, read_toml
 
 Role = Literal["honest", "malicious", "dormant"]
 """Dormant is a malicious client in a round without attack: it behaves as an honest one, and counts as neither."""
+
+
+class RecordError(CheckpointError):
+    """A file of a run's record is damaged; the message names it and the line, and says what would do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +83,19 @@ class RunFolder:
         Args:
             config: the run's configuration.
             path: the folder; by default a new one below :func:`runs_folder`, named by time.
+
+        Raises:
+            ConfigError: the folder cannot be made or written to.
         """
-        if path is None:
-            stamp = time.strftime("%Y%m%d-%H%M%S")
-            path = runs_folder(config) / config.run.name / f"{stamp}-{secrets.token_hex(2)}"
-        path.mkdir(parents=True, exist_ok=True)
         given = {key: value for key, value in flatten(config).items() if value != "" and key != "run.resume"}
-        write_atomically(path / "config.toml", lambda file: tomli_w.dump(nested(given), file))
+        try:
+            if path is None:
+                stamp = time.strftime("%Y%m%d-%H%M%S")
+                path = runs_folder(config) / config.run.name / f"{stamp}-{secrets.token_hex(2)}"
+            path.mkdir(parents=True, exist_ok=True)
+            write_atomically(path / "config.toml", lambda file: tomli_w.dump(nested(given), file))
+        except (OSError, RuntimeError, ValueError) as error:  # the last two: a path that the system cannot read
+            raise ConfigError([_unusable(config, path, error)]) from None
         return cls(path.absolute())
 
     @property
@@ -121,12 +132,16 @@ class RunFolder:
         sync_folder(self.path)
 
     def rounds(self) -> list[dict[str, Any]]:
-        """Return the rounds that are on disk; a last line that was cut short by a crash is left out."""
+        """Return the rounds that are on disk; a last line that was cut short by a crash is left out.
+
+        Raises:
+            RecordError: a whole line is damaged.
+        """
         try:
             lines = (self.path / "rounds.jsonl").read_bytes().split(b"\n")
         except FileNotFoundError:
             return []
-        return [json.loads(line) for line in lines[:-1]]
+        return [self._parsed(line, "rounds.jsonl", number) for number, line in enumerate(lines[:-1], start=1)]
 
     def keep_rounds(self, last: int) -> None:
         """Forget the rounds after ``last``: their model did not reach the checkpoint, so they are done again."""
@@ -134,12 +149,26 @@ class RunFolder:
         content = "".join(line + "\n" for line in kept).encode()
         write_atomically(self.path / "rounds.jsonl", lambda file: file.write(content))
 
+    def start_over(self) -> None:
+        """Forget everything but the configuration: without a checkpoint the run begins anew."""
+        write_atomically(self.path / "rounds.jsonl", lambda file: None)
+        (self.path / "environment.json").unlink(missing_ok=True)
+
+    def remove_partial_files(self) -> None:
+        """Remove what a killed process left half written. Only the process that holds the run's lock may."""
+        remove_partial_files(self.path, but="config.toml")  # which is written before there is a lock
+        remove_partial_files(self.checkpoint.parent)
+
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Mark the run as finished."""
         self._write_json("summary.json", summary)
 
     def summary(self) -> dict[str, Any] | None:
-        """Return the summary of a finished run, ``None`` while it is not."""
+        """Return the summary of a finished run, ``None`` while it is not.
+
+        Raises:
+            RecordError: it is damaged.
+        """
         return self._read_json("summary.json") if (self.path / "summary.json").exists() else None
 
     def _write_json(self, name: str, content: Mapping[str, Any]) -> None:
@@ -147,8 +176,22 @@ class RunFolder:
         write_atomically(self.path / name, lambda file: file.write(text.encode()))
 
     def _read_json(self, name: str) -> dict[str, Any]:
-        content: dict[str, Any] = json.loads((self.path / name).read_text())
+        return self._parsed((self.path / name).read_bytes(), name)
+
+    def _parsed(self, text: bytes, name: str, line: int | None = None) -> dict[str, Any]:
+        place = f"{self.path / name}" if line is None else f"{self.path / name}, line {line}"
+        try:
+            content = json.loads(text)
+        except ValueError as error:
+            raise RecordError(f"{place}: damaged ({error}); {self._remedy(name)}") from None
+        if not isinstance(content, dict):
+            raise RecordError(f"{place}: damaged (no JSON object); {self._remedy(name)}")
         return content
+
+    def _remedy(self, name: str) -> str:
+        if name == "summary.json":
+            return f"delete it and give 'fedsec run --resume {self.path}', which writes it again"
+        return f"bring it back from a copy, or delete {self.path} and do the run again"
 
 
 def runs_folder(config: RunConfig) -> Path:
@@ -157,20 +200,37 @@ def runs_folder(config: RunConfig) -> Path:
 
 
 def unfinished_run(config: RunConfig) -> RunFolder | None:
-    """Return the newest unfinished run whose numbers this configuration decides, or ``None``."""
+    """Return the newest unfinished run whose numbers this configuration decides, or ``None``.
+
+    Raises:
+        RecordError: whether it is finished cannot be read.
+    """
     for folder in sorted((runs_folder(config) / config.run.name).glob("*/"), reverse=True):
         run = RunFolder(folder.absolute())
         try:
-            if run.summary() is None and identity(run.config()) == identity(config):
-                return run
-        except (ConfigError, json.JSONDecodeError):
+            same = identity(run.config()) == identity(config)
+        except ConfigError:
             continue
+        if same and run.summary() is None:
+            return run
     return None
 
 
 def config_hash(config: RunConfig) -> str:
     """Return a short hash of everything in the configuration that decides the run's numbers."""
     return hashlib.sha256(json.dumps(identity(config), sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _unusable(config: RunConfig, path: Path | None, error: Exception) -> str:
+    reason = getattr(error, "strerror", None) or str(error)
+    if config.run.output:
+        found = f"found {config.run.output!r}"
+    elif os.environ.get("FEDSEC_RUNS"):
+        found = f"not given, found FEDSEC_RUNS = {os.environ['FEDSEC_RUNS']!r}"
+    else:
+        found = "not given, so runs/ in the current folder was tried"
+    where = f" to hold {path}" if path else ""
+    return f"run.output: {found}, which cannot be written to{where} ({reason}); expected a folder that can"
 
 
 def arrays_hash(arrays: Mapping[str, NDArray[np.generic]]) -> str:

@@ -1,0 +1,119 @@
+"""Nodes that go away in the middle of a run: it waits, goes on without, or stops and can be gone on with."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fedsec import roster
+from fedsec.client_app import build_client_app
+from fedsec.engine.local import FIRST_NODE, LocalGrid
+from fedsec.federation import run_federation
+from fedsec.nodes import FederationError
+from fedsec.runs.config import RunConfig
+from fedsec.runs.loading import parse
+from fedsec.runs.record import RoundRecord, RunFolder
+
+ROUNDS = 3
+
+
+class Hooked:
+    """Does something after a round; keeps what it is told."""
+
+    def __init__(self, after: Callable[[int], None]) -> None:
+        self.after, self.notices = after, list[str]()
+
+    def started(self, config: RunConfig, folder: RunFolder, first_round: int) -> None: ...
+
+    def noticed(self, text: str) -> None:
+        self.notices.append(text)
+
+    def finished_round(self, record: RoundRecord) -> None:
+        self.after(record.round)
+
+
+def config(**federation: Any) -> RunConfig:
+    federation = {"clients": 5, "rounds": ROUNDS, "local-epochs": 1, "batch-size": 64, "node-timeout": 0.2} | federation
+    return parse({"federation": federation, "attack": {"kind": "none"}, "defense": {"strategy": "fedavg"}})
+
+
+def run(configuration: RunConfig, folder: RunFolder, after: Callable[[int, LocalGrid], None]) -> tuple[Any, Hooked]:
+    grid = LocalGrid(build_client_app(configuration), configuration.federation.clients)
+    observer = Hooked(lambda server_round: after(server_round, grid))
+    return run_federation(grid, configuration, folder, observer, engine="local"), observer
+
+
+def untouched(server_round: int, grid: LocalGrid) -> None: ...
+
+
+def gone_after_one(*partitions: int) -> Callable[[int, LocalGrid], None]:
+    def after(server_round: int, grid: LocalGrid) -> None:
+        if server_round == 1:
+            for partition in partitions:
+                del grid.contexts[FIRST_NODE + partition]
+
+    return after
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(roster, "POLL_SECONDS", 0.01)
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> str:
+    folder = RunFolder.create(config(), tmp_path_factory.mktemp("reference"))
+    return str(run(config(), folder, untouched)[0]["model_sha256"])
+
+
+def test_a_node_that_comes_back_under_a_new_id_changes_no_number(runs: Path, reference: str) -> None:
+    def renamed(server_round: int, grid: LocalGrid) -> None:
+        grid.contexts[99 + server_round] = grid.contexts.pop(next(iter(grid.contexts)))
+
+    folder = RunFolder.create(config())
+    summary, _ = run(config(), folder, renamed)
+    assert summary["model_sha256"] == reference
+    assert summary["dropped"] == 0
+    assert [len(record["clients"]) for record in folder.rounds()[1:]] == [5, 5, 5]
+
+
+def test_a_node_that_stays_away_is_recorded_as_not_connected(runs: Path) -> None:
+    folder = RunFolder.create(config())
+    summary, observer = run(config(), folder, gone_after_one(1, 3))
+    rounds = folder.rounds()[1:]
+    absent = [{"node_id": partition, "reason": "not connected"} for partition in (1, 3)]
+    assert [record["dropped"] for record in rounds] == [[], absent, absent]
+    assert [[client["client"] for client in record["clients"]] for record in rounds[1:]] == [[0, 2, 4]] * 2
+    assert summary["dropped"] == 4
+    assert any("partitions 1, 3 still not connected; the run goes on without" in text for text in observer.notices)
+
+
+@pytest.mark.parametrize(
+    ("gone", "settings"),
+    [((0, 1, 2, 3, 4), {}), ((0, 1), {"min-replies": 4}), ((0, 1, 2), {"min-replies": 2, "fraction": 0.6})],
+    ids=["all", "fewer than min-replies", "a sample smaller than min-replies"],
+)
+def test_without_enough_nodes_the_run_stops_and_goes_on_to_the_same_model(
+    runs: Path, reference: str, gone: tuple[int, ...], settings: dict[str, Any]
+) -> None:
+    configuration = config(**settings)
+    folder = RunFolder.create(configuration)
+    with pytest.raises(FederationError, match="too few for a round"):
+        run(configuration, folder, gone_after_one(*gone))
+    assert folder.summary() is None
+    assert [record["round"] for record in folder.rounds()] == [0, 1]
+    summary, _ = run(configuration, folder, untouched)
+    assert summary["skipped"] == summary["dropped"] == 0
+    assert summary["final"]["round"] == ROUNDS
+    if "fraction" not in settings:
+        assert summary["model_sha256"] == reference
+
+
+def test_a_defense_that_cannot_judge_so_few_does_not_skip_the_rounds_that_are_left(runs: Path) -> None:
+    tables: dict[str, Any] = {"federation": {"clients": 5, "rounds": 3, "local-epochs": 1, "node-timeout": 0.2}}
+    configuration = parse(tables | {"attack": {"kind": "none"}, "defense": {"strategy": "krum", "num-malicious": 1}})
+    folder = RunFolder.create(configuration)
+    with pytest.raises(FederationError, match=r"4 of 5 clients connected .*missing partitions: \[2\]"):
+        run(configuration, folder, gone_after_one(2))
+    assert len(folder.rounds()) == 2
