@@ -1,27 +1,41 @@
-"""Everything that a configuration can name: data sets, partitions, models, attacks, strategies, with their options."""
+"""Everything that a configuration can name or set: data sets, partitions, models, attacks, strategies, every key."""
 
 import inspect
+import textwrap
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
+
+from pydantic import TypeAdapter
 
 from fedsec.data.sources import KNOWN_DATASETS
-from fedsec.runs.config import AttackSection, DataSection, DefenseSection, described
+from fedsec.runs.config import AttackSection, DataSection, DefenseSection, RunConfig, described
 from fedsec.strategies import STRATEGIES
 from fedsec.strategies.build import options_of
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One option: its key in the configuration, its default, and what it means with its unit."""
+    """One key of the configuration.
+
+    Attributes:
+        key: as a file spells it, with its table: ``data.q``.
+        default: what it is when it is not given, as a file spells it; ``not set`` leaves it to the strategy.
+        type: ``number``, ``whole number``, ``text``, ``true or false`` or ``choice``.
+        bounds: the values that it may have; "" for any of its type.
+        about: what it means, with its unit.
+    """
 
     key: str
     default: str
+    type: str
+    bounds: str
     about: str
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One thing that a configuration can name."""
+    """One thing that a configuration can name, or one table of its settings."""
 
     kind: str
     name: str
@@ -30,8 +44,19 @@ class Entry:
     options: tuple[Option, ...]
 
 
+HEADINGS = {
+    "data set": "Data sets (data.dataset)",
+    "partition": "Partitions (data.partition)",
+    "model": "Models (model.name)",
+    "attack": "Attacks (attack.kind)",
+    "strategy": "Strategies (defense.strategy)",
+    "setting": "Settings: every key of a run file, by its table",
+}
+
+SOURCES = {"digits": "scikit-learn"}
+
 PARTITIONS = {
-    "iid": ("evenly mixed", "", ()),
+    "iid": ("evenly mixed", "McMahan et al., AISTATS 2017, 3", ()),
     "label-skew": ("label skew of degree q", "Fang et al., USENIX Security 2020, 6.1.2", ("q",)),
     "dirichlet": ("class shares drawn from a Dirichlet distribution", "Hsu et al., 2019, arXiv:1909.06335", ("alpha",)),
     "one-class": ("one class per client", "Hitaj et al., CCS 2017", ()),
@@ -61,7 +86,8 @@ ATTACKS = {
 def catalogue() -> Iterator[Entry]:
     """Yield every entry, kind by kind."""
     for name, known in KNOWN_DATASETS.items():
-        yield Entry("data set", name, known.about, known.hub or "a folder, see FEDSEC_DATA", ())
+        source = SOURCES.get(name) or known.hub or "a folder, see FEDSEC_DATA"
+        yield Entry("data set", name, known.about, source, ())
     for name, (about, source, keys) in PARTITIONS.items():
         yield Entry("partition", name, about, source, tuple(_options(DataSection, "data", keys)))
     for name, (about, source) in MODELS.items():
@@ -70,21 +96,81 @@ def catalogue() -> Iterator[Entry]:
         yield Entry("attack", name, about, source, tuple(_options(AttackSection, "attack", keys)))
     for name, strategy in STRATEGIES.items():
         yield Entry("strategy", name, *_cited(strategy), tuple(_strategy_options(name)))
+    for field in fields(RunConfig):
+        section: Any = field.type
+        about = (inspect.getdoc(section) or "").replace("``", "")
+        yield Entry("setting", field.name, about, "", tuple(_options(section, field.name, described(section))))
 
 
-def _options(section: type, table: str, keys: Iterable[str]) -> Iterator[Option]:
+def as_text(entries: Iterable[Entry], width: int) -> str:
+    """Return the entries as indented paragraphs of ``width`` characters; no key and no name is ever broken."""
+    lines: list[str] = []
+    kind = ""
+    for entry in entries:
+        if entry.kind != kind:
+            kind = entry.kind
+            lines += ["", HEADINGS[kind]] if lines else [HEADINGS[kind]]
+        source = f" [{entry.source}]" if entry.source else ""
+        lines += ["", f"  {entry.name}", *_wrapped(f"{entry.about}{source}", 4, width)]
+        for option in entry.options:
+            lines += [f"      {option.key} = {option.default}", *_wrapped(option.about, 10, width)]
+            lines += _wrapped(": ".join(filter(None, (option.type, option.bounds))), 10, width)
+    return "\n".join(lines)
+
+
+def _wrapped(text: str, indent: int, width: int) -> list[str]:
+    margin = " " * indent
+    return textwrap.wrap(
+        text,
+        max(width, indent + 20),
+        initial_indent=margin,
+        subsequent_indent=margin,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _options(section: Any, table: str, keys: Iterable[str]) -> Iterator[Option]:
+    properties = TypeAdapter(section).json_schema()["properties"]
+    wanted = set(keys)
     for name, (default, about) in described(section).items():
-        if name in keys:
-            yield Option(f"{table}.{name.replace('_', '-')}", str(default), about)
+        if name in wanted:
+            dashed = name.replace("_", "-")
+            yield Option(f"{table}.{dashed}", _spelt(default), *_type_and_bounds(properties[dashed]), about)
 
 
 def _strategy_options(name: str) -> Iterator[Option]:
-    about = {option.key: option.about for option in _options(DefenseSection, "defense", options_of(name))}
+    settings = {option.key: option for option in _options(DefenseSection, "defense", options_of(name))}
     for keyword, parameter in options_of(name).items():
-        key = f"defense.{keyword.replace('_', '-')}"
+        option = settings[f"defense.{keyword.replace('_', '-')}"]
         required = parameter.default is inspect.Parameter.empty
-        default = "required" if required else "not set" if parameter.default is None else str(parameter.default)
-        yield Option(key, default, about[key].partition(": ")[2])
+        default = "required" if required else _spelt(parameter.default)
+        yield Option(option.key, default, option.type, option.bounds, option.about.partition(": ")[2])
+
+
+def _spelt(value: object) -> str:
+    """Return a default as a file spells it."""
+    if value is None:
+        return "not set"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if value != "" else '""'
+
+
+def _type_and_bounds(schema: dict[str, Any]) -> tuple[str, str]:
+    """Return type and bounds from a key's JSON schema, ``("number", "above 0, at most 1")``."""
+    if "anyOf" in schema:
+        pairs = [_type_and_bounds(part) for part in schema["anyOf"] if part.get("type") != "null"]
+        return " or ".join(kind for kind, _ in pairs), " or ".join(bounds for _, bounds in pairs if bounds)
+    choices = schema.get("enum") or ([schema["const"]] if "const" in schema else [])
+    if choices:
+        return "choice", ", ".join(choices)
+    words = {"exclusiveMinimum": "above", "minimum": "at least", "exclusiveMaximum": "below", "maximum": "at most"}
+    bounds = [f"{word} {schema[limit]:.12g}" for limit, word in words.items() if limit in schema]
+    if "pattern" in schema:
+        bounds.append(f"matches {schema['pattern']}")
+    kinds = {"integer": "whole number", "number": "number", "boolean": "true or false", "string": "text"}
+    return kinds[schema["type"]], ", ".join(bounds)
 
 
 def _cited(strategy: type) -> tuple[str, str]:

@@ -5,14 +5,13 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table as RichTable
 
 from fedsec.runs.config import RunConfig
 from fedsec.runs.loading import ConfigError, overridden, parse, parse_assignment
@@ -53,6 +52,7 @@ def run(
     chosen = _engine(engine)
     config, folder = _run_to_do(file, settings, resume)
     checked(config, source=str(file or ""))
+    _require(chosen)
     folder = folder or RunFolder.create(config)
     console = _console(as_json)
     with ProgressObserver(console, quiet=quiet) as observer, _crash_safe(folder.path):
@@ -83,6 +83,7 @@ def reproduce(
     from fedsec.report.page import write_report
     from fedsec.runs.record import RunFolder, runs_folder
     from fedsec.runs.table import load_table, run_folder_name
+    from fedsec.scenario import code_hash
     from fedsec.server_app import checked
 
     chosen = _engine(engine)
@@ -91,7 +92,7 @@ def reproduce(
     for cell, config in runs:
         checked(config, source=f"{file} ({cell.label()})")
     console = _console(as_json)
-    folders = []
+    folders, other_code = [], 0
     with ProgressObserver(console, quiet=quiet) as observer:
         for number, (cell, config) in enumerate(runs, start=1):
             path = runs_folder(config) / table.name / run_folder_name(cell, config)
@@ -102,10 +103,17 @@ def reproduce(
                 observer.preparing(label, config.federation.rounds)
                 with _crash_safe(None):
                     execute(config, folder, observer, engine=chosen)
+            elif folder.environment()["code"] != code_hash():
+                other_code += 1
+    if other_code and not quiet:
+        told = f"note: {other_code} of {len(runs)} runs were finished before, with other code than this ({code_hash()})"
+        console.print(f"{told}; delete their folders to run them again", highlight=False, soft_wrap=True)
     target = out or folders[0].path.parent / "report"
     report = write_report(folders, target, table)
     for heading, shown in report.sections.items():
         _show(console, f"{table.title}: {heading.lower()}", shown)
+    if not quiet:
+        _explain(console, report.notes)
     console.print(f"report: {(target / table.name).absolute()}.md, .csv, .png, .html", highlight=False, soft_wrap=True)
     if as_json:
         print(report_as_json(report))
@@ -120,13 +128,17 @@ def report(
 ) -> None:
     """Write tables, pictures and a page on finished runs."""
     from fedsec.report.page import as_json as report_as_json
-    from fedsec.report.page import find_runs, write_report
+    from fedsec.report.page import write_report
+    from fedsec.report.selection import find_runs, select_runs
     from fedsec.runs.table import load_table
 
-    written = write_report(find_runs(runs), out, load_table(table) if table else None)
+    cells = load_table(table) if table else None
+    selection = select_runs(find_runs(runs), cells)
+    written = write_report(selection.folders, out, cells, selection.notes)
     console = _console(as_json)
     for heading, shown in written.sections.items():
         _show(console, heading, shown)
+    _explain(console, written.notes)
     console.print(f"report: {out.absolute()}", highlight=False, soft_wrap=True)
     if as_json:
         print(report_as_json(written))
@@ -134,23 +146,11 @@ def report(
 
 @app.command("list")
 def list_everything(as_json: AsJson = False) -> None:
-    """List every data set, partition, model, attack and strategy, with options, units and source."""
-    from fedsec.catalogue import catalogue
+    """List every data set, partition, model, attack, strategy and setting, with options, bounds, units and source."""
+    from fedsec.catalogue import as_text, catalogue
 
     entries = list(catalogue())
-    if as_json:
-        print(json.dumps([asdict(entry) for entry in entries]))
-        return
-    console = Console()
-    for kind in dict.fromkeys(entry.kind for entry in entries):
-        shown = RichTable(title=f"{kind}s", title_justify="left", show_lines=True)
-        for column in ("name", "what it is", "source", "options"):
-            shown.add_column(column, overflow="fold")
-        for entry in entries:
-            if entry.kind == kind:
-                options = "\n".join(f"{o.key} ({o.default}): {o.about}" for o in entry.options)
-                shown.add_row(entry.name, entry.about, entry.source, options)
-        console.print(shown, highlight=False, markup=False)
+    print(json.dumps([asdict(entry) for entry in entries]) if as_json else as_text(entries, Console().width))
 
 
 @data_app.command("check")
@@ -233,6 +233,14 @@ def _engine(name: str) -> Any:
     return name
 
 
+def _require(engine: str) -> None:
+    """Raise where an engine cannot run on this machine, before there is a folder of a run."""
+    from fedsec.engine.simulation import require_ray
+
+    if engine == "ray":
+        require_ray()
+
+
 class _crash_safe:  # noqa: N801 (used as a function)
     """Say how to go on when a run is interrupted or a file cannot be written: every finished round is on disk.
 
@@ -266,10 +274,11 @@ def _console(as_json: bool) -> Console:
 
 
 def _show(console: Console, title: str, table: Any) -> None:
-    shown = RichTable(title=title, title_justify="left")
-    for column in table.columns:
-        axis = "." in column and not column.startswith("s ")
-        shown.add_column(column.rpartition(".")[2], justify="left" if axis else "right", no_wrap=axis)
-    for row in table.to_numpy().tolist():
-        shown.add_row(*row)
-    console.print(shown, highlight=False, markup=False)
+    from fedsec.report.terminal import show
+
+    show(console, title, table)
+
+
+def _explain(console: Console, notes: Iterable[str]) -> None:
+    for note in notes:
+        console.print(note, style="dim", highlight=False, markup=False)

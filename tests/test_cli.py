@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from fedsec.runs.config import known_keys
 from fedsec.strategies import STRATEGIES
 from tests.command_line import fedsec
 
@@ -200,20 +201,79 @@ def test_report_compares_any_runs(run_file: Path, runs: Path, tmp_path: Path) ->
     assert not re.search(r'(src|href)="(?!data:)', page)
 
 
+def test_report_with_a_table_leaves_out_what_is_no_cell_and_says_so(
+    table_file: Path, runs: Path, tmp_path: Path
+) -> None:
+    fedsec("reproduce", table_file, "--engine", "local", "--quiet")
+    before = last_json(fedsec("report", runs, "--table", table_file, "--out", tmp_path / "out", "--json").out)
+    fedsec("reproduce", table_file, "--engine", "local", "--quiet", "--set", "federation.batch-size=32")
+    done = fedsec("report", runs, "--table", table_file, "--out", tmp_path / "out", "--json")
+    assert last_json(done.out) == before
+    assert [row["attacked"] for row in before] == [True, True, False]
+    note = "Left out: 3 runs whose configuration is that of no cell of small.toml."
+    assert note in done.err
+    assert note in (tmp_path / "out" / "small.md").read_text()
+
+
+def test_reproduce_tells_of_finished_cells_that_other_code_made(
+    table_file: Path, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = fedsec("reproduce", table_file, "--engine", "local")
+    assert "with other code" not in done.out
+    monkeypatch.setattr("fedsec.scenario.code_hash", lambda: "0123456789ab")
+    again = fedsec("reproduce", table_file, "--engine", "local")
+    assert "note: 3 of 3 runs were finished before, with other code than this (0123456789ab)" in again.out
+    quiet = fedsec("reproduce", table_file, "--engine", "local", "--quiet")
+    assert "with other code" not in quiet.out + quiet.err
+
+
+def test_reproduce_may_change_the_cells_and_reports_on_them(table_file: Path) -> None:
+    done = fedsec("reproduce", table_file, "--engine", "local", "--json", "--set", "federation.batch-size=32")
+    assert done.code == 0, done.err
+    assert [row["runs"] for row in last_json(done.out)] == [1, 1, 1]
+    assert "Left out" not in done.err
+
+
 def test_list_names_everything_with_options_and_source() -> None:
     entries = json.loads(fedsec("list", "--json").out)
     kinds = {kind: {e["name"] for e in entries if e["kind"] == kind} for kind in {e["kind"] for e in entries}}
     assert kinds["strategy"] == set(STRATEGIES)
-    assert set(kinds) == {"data set", "partition", "model", "attack", "strategy"}
-    assert all(entry["source"] for entry in entries if entry["kind"] == "strategy")
-    assert all(option["about"] and option["default"] for entry in entries for option in entry["options"])
+    assert set(kinds) == {"data set", "partition", "model", "attack", "strategy", "setting"}
+    sources = {entry["name"]: entry["source"] for entry in entries if entry["kind"] != "setting"}
+    assert [name for name, source in sources.items() if not source] == ["none"]
+    assert sources["digits"] == "scikit-learn"
+    options = [option for entry in entries for option in entry["options"]]
+    assert all(option["about"] and option["default"] and option["type"] for option in options)
     krum = next(entry for entry in entries if entry["name"] == "krum")
     assert [option["key"] for option in krum["options"]] == [
         "defense.num-malicious", "defense.neighbours", "defense.distance",
     ]  # fmt: skip
-    shown = fedsec("list")
-    assert shown.code == 0
-    assert all(name in shown.out for name in STRATEGIES)
+
+
+def test_list_explains_every_key_with_type_default_and_bounds() -> None:
+    entries = json.loads(fedsec("list", "--json").out)
+    settings = {o["key"]: o for entry in entries if entry["kind"] == "setting" for o in entry["options"]}
+    assert list(settings) == known_keys()
+    found = {key: [settings[key][name] for name in ("type", "default", "bounds")] for key in settings}
+    assert found["data.q"] == ["number", "0.3", "above 0, at most 1"]
+    assert found["federation.rounds"] == ["whole number", "16", "at least 1, at most 1000000"]
+    assert found["run.resume"] == ["true or false", "false", ""]
+    assert found["run.output"][:2] == ["text", '""']
+    assert found["defense.distance"] == ["choice", "not set", "squared, euclidean"]
+    assert found["defense.clip"][0] == "number or choice"
+    assert found["defense.clip"][2].endswith(" or median")
+
+
+@pytest.mark.parametrize("columns", ["40", "80", "200"])
+def test_list_breaks_no_key_and_no_name(columns: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    done = fedsec("list")
+    assert done.code == 0, done.err
+    lines = [line.strip() for line in done.out.splitlines()]
+    assert set(known_keys()) <= {line.partition(" = ")[0] for line in lines}
+    assert set(STRATEGIES) <= set(lines)
+    assert "Strategies (defense.strategy)" in lines
+    assert max(map(len, done.out.splitlines())) <= max(int(columns), 60)
 
 
 def test_data_check_says_what_is_in_a_data_set() -> None:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from fedsec.runs.record import RunFolder
 
 COLOURS = plt.get_cmap("tab10").colors  # type: ignore[attr-defined]
+LINES = ("solid", "dashed", "dashdot")
 STYLE: Any = {"axes.spines.top": False, "axes.spines.right": False, "font.size": 9, "axes.titlesize": 10}
 
 
@@ -34,24 +35,26 @@ def overview(runs: Mapping[str, Sequence[RunFolder]]) -> Figure:
         _draw_samples(top, *_samples(first))
         left, right = bottom.subplots(1, 2, sharex=True)
         start = first.config().attack.start_round
-        for colour, (label, folders) in enumerate(runs.items()):
-            _draw_measure(left, folders, "MA", label, COLOURS[colour % 10])
-            _draw_measure(right, folders, "BA", label, COLOURS[colour % 10])
+        for number, (label, folders) in enumerate(runs.items()):
+            look = {"color": COLOURS[number % 10], "linestyle": LINES[number // 10 % len(LINES)]}
+            _draw_measure(left, folders, "MA", label, look)
+            _draw_measure(right, folders, "BA", label, look)
         for axes, title in ((left, "main-task accuracy (MA), %"), (right, "backdoor accuracy (BA), %")):
             axes.set(title=title, xlabel="round", ylim=(-3, 103))
             if start > 1:
-                axes.axvline(start - 0.5, color="0.6", linestyle=":", linewidth=1)
+                axes.axvline(start - 0.5, color="0.6", linestyle=":", linewidth=1, label="the attack begins")
         left.legend(frameon=False, fontsize=8, loc="lower right")
     return figure
 
 
-def partition(counts: NDArray[np.int64], classes: Sequence[str], malicious: Sequence[int]) -> Figure:
+def partition(counts: NDArray[np.int64], classes: Sequence[str], malicious: Sequence[int], title: str = "") -> Figure:
     """Return who holds how many examples of which class (thesis on GAN balancing, figures 5.1 to 5.3).
 
     Args:
         counts: (clients, classes) numbers of examples.
         classes: a name for each class.
         malicious: clients to mark.
+        title: which partition this is, if there are several.
     """
     clients = len(counts)
     with plt.rc_context(STYLE):
@@ -64,15 +67,15 @@ def partition(counts: NDArray[np.int64], classes: Sequence[str], malicious: Sequ
             left += counts[:, number]
         labels = [f"{client}\nmalicious" if client in malicious else str(client) for client in range(clients)]
         axes.set_xticks(range(clients), labels if clients <= 20 else [""] * clients, fontsize=7)
-        axes.set(xlabel="client", ylabel="examples")
+        axes.set(xlabel="client", ylabel="examples", title=title)
         axes.legend(title="class", frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
 
 
-def partition_of(folder: RunFolder) -> Figure:
+def partition_of(folder: RunFolder, title: str = "") -> Figure:
     """Return :func:`partition` for a recorded run."""
     environment = folder.environment()
-    return partition(np.array(environment["class_counts"]), environment["classes"], environment["malicious"])
+    return partition(np.array(environment["class_counts"]), environment["classes"], environment["malicious"], title)
 
 
 def save(figure: Figure, path: Path) -> Path:
@@ -83,15 +86,15 @@ def save(figure: Figure, path: Path) -> Path:
     return path
 
 
-def _draw_measure(axes: Axes, folders: Sequence[RunFolder], measure: str, label: str, colour: Any) -> None:
+def _draw_measure(axes: Axes, folders: Sequence[RunFolder], measure: str, label: str, look: Mapping[str, Any]) -> None:
     curves = [{record["round"]: record[measure] for record in folder.rounds()} for folder in folders]
     rounds = sorted(set.intersection(*(set(curve) for curve in curves)) - {0})
     values = np.array([[np.nan if c[r] is None else c[r] for r in rounds] for c in curves], float)
     if np.isnan(values).all():
         return
-    axes.plot(rounds, values.mean(axis=0), label=label, color=colour, linewidth=1.6)
+    axes.plot(rounds, values.mean(axis=0), label=label, linewidth=1.6, **look)
     if len(values) > 1:
-        axes.fill_between(rounds, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.15, linewidth=0)
+        axes.fill_between(rounds, values.min(axis=0), values.max(axis=0), color=look["color"], alpha=0.15, linewidth=0)
 
 
 def _samples(folder: RunFolder) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

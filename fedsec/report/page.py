@@ -3,15 +3,17 @@
 import base64
 import html
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
+from fedsec.report.differences import by_label, by_partition, implied, varying
 from fedsec.report.figures import overview, partition_of, save
-from fedsec.report.records import read_runs, run_folders, with_floor
-from fedsec.report.tables import LEGEND, display, floor_of, markdown, summarise, table_of, varying
+from fedsec.report.records import read_runs, with_floor
+from fedsec.report.tables import display, legend, markdown, summarise, table_of
 from fedsec.runs.loading import ConfigError
 from fedsec.runs.record import RunFolder
 from fedsec.runs.table import Table
@@ -31,7 +33,7 @@ class Report:
     Attributes:
         title: heading.
         sections: tables of texts by heading.
-        data: the numbers behind the first table, for CSV.
+        data: the numbers behind all of them, for CSV.
         notes: paragraphs below the tables.
     """
 
@@ -41,8 +43,13 @@ class Report:
     notes: tuple[str, ...]
 
 
-def build_report(folders: Sequence[RunFolder], table: Table | None = None) -> Report:
+def build_report(folders: Sequence[RunFolder], table: Table | None = None, notes: Sequence[str] = ()) -> Report:
     """Return the report on ``folders``, in the cells of ``table`` or by whatever the runs differ in.
+
+    Args:
+        folders: finished runs.
+        table: the table whose cells they are.
+        notes: what else a reader should know of how they were chosen.
 
     Raises:
         ConfigError: there is no finished run among them.
@@ -50,66 +57,55 @@ def build_report(folders: Sequence[RunFolder], table: Table | None = None) -> Re
     runs = with_floor(read_runs(folders))
     if runs.empty:
         raise ConfigError(["no finished run found; expected folders with a summary.json"])
+    axes = list(table.axes) if table else varying(runs)
+    data = table_of(runs, table) if table else summarise(runs, axes)
+    parts = {"Attacked": data[data["attacked"]], "Nobody attacks": data[~data["attacked"]].assign(floor=float("nan"))}
     if table is None:
-        axes = varying(runs)
-        data = summarise(runs, axes)
-        sections = {"Runs": display(data, axes)}
-    else:
-        axes = list(table.axes)
-        data = table_of(runs, table)
-        sections = {"Attacked": display(data, axes)}
-        if not runs["attacked"].all():
-            sections["Nobody attacks"] = display(floor_of(runs, table).assign(floor=float("nan")), axes)
-    notes = [LEGEND, _what_was_run(folders)]
+        parts = {"Runs": data}
+    sections = {heading: display(part, axes) for heading, part in parts.items() if len(part)}
+    options = "" if table else implied(runs)
+    said = [
+        legend(sections.values()),
+        f"Options that go with it: {options}." if options else "",
+        _what_was_run(folders),
+    ]
     if runs["code"].nunique() > 1:
-        notes.append(f"These runs were made with {runs['code'].nunique()} versions of the code.")
-    return Report(table.title if table else "Runs", sections, data, tuple(notes))
+        said.append(f"These runs were made with {runs['code'].nunique()} versions of the code.")
+    return Report(table.title if table else "Runs", sections, data, (*filter(None, said), *notes))
 
 
-def write_report(folders: Sequence[RunFolder], out: Path, table: Table | None = None) -> Report:
-    """Write ``<name>.md``, ``.csv``, ``.png`` and ``.html`` into the folder ``out``; return what they say."""
-    report = build_report(folders, table)
+def write_report(
+    folders: Sequence[RunFolder], out: Path, table: Table | None = None, notes: Sequence[str] = ()
+) -> Report:
+    """Write ``<name>.md``, ``.csv``, ``.png`` and ``.html`` into the folder ``out``; return what they say.
+
+    There is one more picture for each way of dealing out the data, ``<name>_partition.png``, numbered if several.
+    """
+    report = build_report(folders, table, notes)
     name = table.name if table else "report"
     out.mkdir(parents=True, exist_ok=True)
     report.data.to_csv(out / f"{name}.csv", index=False, float_format="%.4f")
-    pictures = {
-        "Rounds": save(overview(by_label(folders, table)), out / f"{name}.png"),
-        "Who holds what": save(partition_of(folders[-1]), out / f"{name}_partition.png"),
-    }
+    pictures = {"Rounds": save(overview(by_label(folders, table)), out / f"{name}.png")}
+    dealings = by_partition(folders)
+    for number, (title, folder) in enumerate(dealings.items(), start=1):
+        heading, file = ("Who holds what", f"{name}_partition")
+        if len(dealings) > 1:
+            heading, file = (f"{heading}: {title}", f"{file}_{number}")
+        pictures[heading] = save(partition_of(folder, title), out / f"{file}.png")
     (out / f"{name}.md").write_text(_markdown(report, pictures))
     (out / f"{name}.html").write_text(_page(report, pictures))
     return report
 
 
-def find_runs(paths: Sequence[Path]) -> list[RunFolder]:
-    """Return the finished runs at and below ``paths``.
-
-    Raises:
-        ConfigError: there is none.
-    """
-    folders = [folder for path in paths for folder in run_folders(path)]
-    if not folders:
-        raise ConfigError([f"no finished run at or below {', '.join(str(path) for path in paths)}"])
-    return folders
-
-
-def by_label(folders: Sequence[RunFolder], table: Table | None = None) -> dict[str, list[RunFolder]]:
-    """Return the runs under what tells them apart in a picture; attacked ones only, where a table has both."""
-    configs = {folder.path: folder.config() for folder in folders}
-    attacked = [folder for folder in folders if configs[folder.path].attacked]
-    shown = attacked if table is not None and attacked else list(folders)
-    runs = read_runs(shown)
-    axes = [axis for axis in (table.axes if table else varying(runs)) if runs[axis].nunique() > 1]
-    labelled: dict[str, list[RunFolder]] = {}
-    for folder, values in zip(shown, runs[axes or ["defense.strategy"]].itertuples(index=False), strict=True):
-        labelled.setdefault(", ".join(str(value) for value in values), []).append(folder)
-    return labelled
-
-
 def _what_was_run(folders: Sequence[RunFolder]) -> str:
-    environment = folders[-1].environment()
-    versions = ", ".join(f"{name} {version}" for name, version in environment["versions"].items() if version)
-    return f"{len(folders)} runs; {versions}; Python {environment['python']}; {environment['device']}."
+    found = Counter(_made_with(folder) for folder in folders)
+    return " ".join(f"{count} run{'s' if count > 1 else ''}; {text}." for text, count in found.items())
+
+
+def _made_with(folder: RunFolder) -> str:
+    made = folder.environment()
+    versions = ", ".join(f"{name} {version}" for name, version in made["versions"].items() if version)
+    return f"{versions}; Python {made['python']}; {made['device']}; code {made['code']}"
 
 
 def _markdown(report: Report, pictures: Mapping[str, Path]) -> str:
@@ -135,5 +131,5 @@ def _page(report: Report, pictures: Mapping[str, Path]) -> str:
 
 
 def as_json(report: Report) -> str:
-    """Return the numbers of a report's first table as one line of JSON."""
+    """Return the numbers of a report's tables as one line of JSON."""
     return json.dumps(json.loads(report.data.to_json(orient="records")))

@@ -1,7 +1,7 @@
 """Finished runs as rows of a pandas table."""
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
+from math import isnan, nan
 from typing import Any
 
 import pandas as pd
@@ -12,18 +12,16 @@ from fedsec.runs.record import RunFolder
 NO_NUMBERS = ("run.name", "run.output", "run.resume", "run.seed")
 ATTACK_ONLY = ("attack.kind", "attack.share", "attack.start-round", "attack.end-round", "attack.label-share")
 
-
-def run_folders(path: Path) -> list[RunFolder]:
-    """Return the finished runs at and below ``path``, in the order of their names."""
-    found = sorted({file.parent for file in path.rglob("summary.json")})
-    return [RunFolder(folder) for folder in found if (folder / "config.toml").exists()]
+SAME_SETTING = "same setting"
+PLAIN_AVERAGING = "fedavg"
 
 
 def read_runs(folders: Iterable[RunFolder]) -> pd.DataFrame:
     """Return one row a run: every key of its configuration, its final accuracies, and what its defense did.
 
     Accuracies are percent; ``caught`` is the percent of malicious client-rounds that got weight 0,
-    ``false_alarms`` of honest ones, and ``attacked`` whether any client was malicious.
+    ``false_alarms`` of honest ones, ``attacked`` whether any client was malicious, ``skipped`` the number of rounds
+    that left the global model as it was, and ``dropped`` the number of replies that were not used.
     """
     return pd.DataFrame([_row(folder) for folder in folders])
 
@@ -31,17 +29,21 @@ def read_runs(folders: Iterable[RunFolder]) -> pd.DataFrame:
 def with_floor(runs: pd.DataFrame) -> pd.DataFrame:
     """Add ``floor``: BA of the same run with nobody attacking, or failing that, of plain averaging's.
 
-    It is NaN where no such run is at hand.
+    ``floor_from`` says which, ``SAME_SETTING`` or ``PLAIN_AVERAGING``. Where no such run is at hand, the floor is NaN
+    and ``floor_from`` is empty.
     """
     if runs.empty:
-        return runs.assign(floor=pd.Series(dtype=float))
+        return runs.assign(floor=pd.Series(dtype=float), floor_from=pd.Series(dtype=str))
     settings = [key for key in runs.columns if "." in key and key not in (*NO_NUMBERS[:-1], *ATTACK_ONLY)]
     looser = [key for key in settings if not key.startswith("defense.")]
     clean = runs[~runs["attacked"]]
     exact = clean.groupby(settings, dropna=False)["BA"].mean().to_dict()
-    plain = clean[clean["defense.strategy"] == "fedavg"].groupby(looser, dropna=False)["BA"].mean().to_dict()
-    keys = zip(*(_rows(runs, settings), _rows(runs, looser)), strict=True)
-    return runs.assign(floor=[exact.get(same, plain.get(loose, float("nan"))) for same, loose in keys])
+    plain = clean[clean["defense.strategy"] == PLAIN_AVERAGING].groupby(looser, dropna=False)["BA"].mean().to_dict()
+    floors = []
+    for same, loose in zip(_rows(runs, settings), _rows(runs, looser), strict=True):
+        floor, source = (exact[same], SAME_SETTING) if same in exact else (plain.get(loose, nan), PLAIN_AVERAGING)
+        floors.append((floor, "" if isnan(floor) else source))
+    return runs.assign(floor=[floor for floor, _ in floors], floor_from=[source for _, source in floors])
 
 
 def _rows(runs: pd.DataFrame, columns: list[str]) -> list[tuple[Any, ...]]:

@@ -1,14 +1,17 @@
 """Measured tables with the published number beside ours."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 
-from fedsec.runs.table import Published, Table
+from fedsec.report.differences import plain, unset_as_one
+from fedsec.report.records import PLAIN_AVERAGING
+from fedsec.runs.table import Cell, Published, Table
 
 MEASURES = ("MA", "BA")
-MEANS = ("floor", "caught", "false_alarms", "seconds_per_round")
+MEANS = ("floor", "caught", "false_alarms", "seconds_per_round", "skipped", "dropped")
 
 HEADINGS = {
     "MA": "MA",
@@ -17,6 +20,8 @@ HEADINGS = {
     "caught": "caught",
     "false_alarms": "false alarms",
     "seconds_per_round": "s / round",
+    "skipped": "skipped",
+    "dropped": "dropped",
 }
 
 LEGEND = (
@@ -24,21 +29,44 @@ LEGEND = (
     "classified as the target. BA floor: BA of the same setting with nobody attacking. Caught, false alarms: percent "
     "of the malicious and of the honest client-rounds that got weight 0. Spread: standard deviation over the seeds."
 )
+BORROWED = f"({PLAIN_AVERAGING})"
+LEGEND_BORROWED = (
+    f"{BORROWED} behind a BA floor: this defense was not run with nobody attacking, for every seed; the floor is that "
+    "of plain averaging in the same federation."
+)
+LEGEND_TROUBLE = (
+    "Skipped: rounds that left the global model as it was, for want of good replies. Dropped: replies of clients that "
+    "were not used. Both are means over the runs of a row."
+)
+
+
+def legend(shown: Iterable[pd.DataFrame]) -> str:
+    """Return what the columns and marks of the tables of texts mean."""
+    tables = list(shown)
+    floors = [floor for table in tables for floor in table.get(HEADINGS["floor"], ())]
+    parts = [LEGEND]
+    if any(floor.endswith(BORROWED) for floor in floors):
+        parts.append(LEGEND_BORROWED)
+    if any(HEADINGS["skipped"] in table for table in tables):
+        parts.append(LEGEND_TROUBLE)
+    return " ".join(parts)
 
 
 def summarise(runs: pd.DataFrame, axes: Sequence[str]) -> pd.DataFrame:
-    """Return one row for each combination of values on ``axes``: means, spreads and the number of runs.
+    """Return one row for each combination of values on ``axes``, attacked or not: means, spreads, number of runs.
 
-    Columns are the axes, ``runs``, ``MA``, ``MA_spread``, ``BA``, ``BA_spread``, and the means of ``floor``,
-    ``caught``, ``false_alarms`` and ``seconds_per_round``. A spread is the sample standard deviation over the
-    seeds, NaN for one run.
+    Columns are the axes, ``attacked``, ``runs``, ``MA``, ``MA_spread``, ``BA``, ``BA_spread``, the means of
+    ``MEANS``, and ``floor_from``, see :func:`fedsec.report.records.with_floor`. A spread is the sample standard
+    deviation over the seeds, NaN for one run.
     """
-    groups = runs.groupby(list(axes), sort=False, dropna=False)
+    known = runs.assign(**{axis: unset_as_one(runs[axis]) for axis in axes})
+    groups = known.groupby([*axes, "attacked"], sort=False)
     columns: dict[str, Any] = {"runs": groups.size()}
     for measure in MEASURES:
         columns[measure] = groups[measure].mean()
         columns[f"{measure}_spread"] = groups[measure].std(ddof=1)
     columns |= {name: groups[name].mean() for name in MEANS}
+    columns["floor_from"] = groups["floor_from"].agg(lambda sources: ", ".join(sorted(set(sources) - {""})))
     return pd.DataFrame(columns).reset_index()
 
 
@@ -55,37 +83,32 @@ def with_published(summary: pd.DataFrame, published: Iterable[Published], axes: 
 
 
 def table_of(runs: pd.DataFrame, table: Table) -> pd.DataFrame:
-    """Return the attacked cells of a table, in its order, with the published numbers."""
+    """Return the cells of a table in its order, with the published numbers; those that nobody attacked come last."""
     axes = list(table.axes)
-    summary = with_published(summarise(runs[runs["attacked"]], axes), table.published, axes)
-    return _in_order(summary, table.axes)
-
-
-def floor_of(runs: pd.DataFrame, table: Table) -> pd.DataFrame:
-    """Return the cells of a table that were run with nobody attacking."""
-    axes = list(table.axes)
-    return _in_order(summarise(runs[~runs["attacked"]], axes), table.axes)
-
-
-def varying(runs: pd.DataFrame) -> list[str]:
-    """Return the keys of the configuration in which the runs differ, the seed aside."""
-    keys = [key for key in runs.columns if "." in key and key not in ("run.seed", "run.output", "run.resume")]
-    return [key for key in keys if runs[key].nunique(dropna=False) > 1] or ["defense.strategy"]
+    # A cell and its floor may have the same values on the axes. The published number is the cell's.
+    published = [
+        replace(entry, at=entry.at | {"attacked": table.config(Cell(entry.at), table.seeds[0]).attacked})
+        for entry in table.published
+    ]
+    return _in_order(with_published(summarise(runs, axes), published, [*axes, "attacked"]), table.axes)
 
 
 def display(summary: pd.DataFrame, axes: Sequence[str]) -> pd.DataFrame:
     """Return a table of texts for people: ``97.5 ± 0.2``, the published number, the difference."""
-    shown: dict[str, list[str]] = {axis: [_plain(value) for value in summary[axis]] for axis in axes}
+    shown: dict[str, list[str]] = {axis: [plain(value) for value in summary[axis]] for axis in axes}
     for measure in MEASURES:
         shown[measure] = _with_spread(summary, measure, f"{measure}_spread")
         if f"{measure}_published" in summary and summary[f"{measure}_published"].notna().any():
             shown[f"{measure} published"] = _with_spread(summary, f"{measure}_published", f"{measure}_published_spread")
             shown[f"{measure} difference"] = [_number(value, "+.1f") for value in summary[f"{measure}_difference"]]
         if measure == "BA" and summary["floor"].notna().any():
-            shown[HEADINGS["floor"]] = [_number(value, ".1f") for value in summary["floor"]]
+            shown[HEADINGS["floor"]] = _floors(summary)
     for name in ("caught", "false_alarms"):
         shown[HEADINGS[name]] = [_number(value, ".0f", "%") for value in summary[name]]
     shown[HEADINGS["seconds_per_round"]] = [_number(value, ".2f") for value in summary["seconds_per_round"]]
+    if summary[["skipped", "dropped"]].to_numpy().any():
+        for name in ("skipped", "dropped"):
+            shown[HEADINGS[name]] = [f"{round(value, 1):g}" for value in summary[name]]
     shown["runs"] = [str(count) for count in summary["runs"]]
     return pd.DataFrame(shown)
 
@@ -98,8 +121,19 @@ def markdown(table: pd.DataFrame) -> str:
 
 def _in_order(summary: pd.DataFrame, axes: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
     places = {axis: {value: place for place, value in enumerate(values)} for axis, values in axes.items()}
-    order = summary.apply(lambda row: tuple(places[axis].get(row[axis], -1) for axis in axes), axis=1)
-    return summary.iloc[sorted(range(len(summary)), key=lambda i: order.iloc[i])].reset_index(drop=True)
+    order = [
+        (not row["attacked"], *(places[axis].get(row[axis], -1) for axis in axes))
+        for row in summary.to_dict(orient="records")
+    ]
+    return summary.iloc[sorted(range(len(summary)), key=order.__getitem__)].reset_index(drop=True)
+
+
+def _floors(summary: pd.DataFrame) -> list[str]:
+    borrowed = summary["floor_from"].str.contains(PLAIN_AVERAGING)
+    return [
+        _number(floor, ".1f", f" {BORROWED}" if mark else "")
+        for floor, mark in zip(summary["floor"], borrowed, strict=True)
+    ]
 
 
 def _with_spread(summary: pd.DataFrame, mean: str, spread: str) -> list[str]:
@@ -109,7 +143,3 @@ def _with_spread(summary: pd.DataFrame, mean: str, spread: str) -> list[str]:
 
 def _number(value: float, pattern: str, unit: str = "") -> str:
     return f"{value:{pattern}}{unit}" if pd.notna(value) else "-"
-
-
-def _plain(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)

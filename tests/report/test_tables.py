@@ -3,57 +3,18 @@
 from dataclasses import replace
 from math import isnan
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from fedsec.report.figures import overview, partition, save
-from fedsec.report.page import build_report, by_label, find_runs
+from fedsec.report.page import as_json, build_report, write_report
 from fedsec.report.records import read_runs, with_floor
-from fedsec.report.tables import display, markdown, summarise, varying, with_published
-from fedsec.runs.config import RunConfig
-from fedsec.runs.loading import ConfigError, parse
-from fedsec.runs.record import RoundRecord, RunFolder
-from fedsec.runs.table import Published
-
-
-def record(config: RunConfig, path: Path, ma: float, ba: float | None, **more: Any) -> RunFolder:
-    """Write what a finished run of one round leaves behind."""
-    folder = RunFolder.create(config, path)
-    folder.append_round(RoundRecord(round=0, MA=10.0, BA=0.0, loss=2.0, class_accuracy=[]))
-    folder.append_round(RoundRecord(round=1, MA=ma, BA=ba, loss=1.0, class_accuracy=[], seconds={"total": 2.0}))
-    folder.write_environment(
-        {"code": "abc", "versions": {"flwr": "1.41.0"}, "python": "3.11", "device": "cpu", "malicious": [1],
-         "class_counts": [[3, 4], [5, 0]], "classes": ["a", "b"]}
-    )  # fmt: skip
-    images = np.zeros((2, 1, 4, 4), np.uint8)
-    folder.write_samples(clean=images, triggered=images + 255)
-    counts = {"caught": 3, "malicious": 4, "false_alarms": 1, "honest": 10, "rounds": 1} | more
-    folder.write_summary(
-        {"final": {"MA": ma, "BA": ba, "round": 1}, "detection": counts, "seconds_per_round": 2.0, "dropped": 0,
-         "skipped": 0}
-    )  # fmt: skip
-    return folder
-
-
-def config(strategy: str = "fedavg", seed: int = 0, kind: str = "backdoor") -> RunConfig:
-    return parse({"run": {"seed": seed}, "attack": {"kind": kind}, "defense": {"strategy": strategy}})
-
-
-@pytest.fixture
-def folders(tmp_path: Path) -> list[RunFolder]:
-    """Two strategies by two seeds, attacked, and plain averaging that was never attacked."""
-    return [
-        record(config("fedavg", 0), tmp_path / "a", 90.0, 80.0),
-        record(config("fedavg", 1), tmp_path / "b", 94.0, 90.0),
-        record(config("flame", 0), tmp_path / "c", 88.0, 3.0),
-        record(config("flame", 1), tmp_path / "d", 86.0, 5.0),
-        record(config("fedavg", 0, "none"), tmp_path / "e", 95.0, 1.0, malicious=0, caught=0),
-        record(config("fedavg", 1, "none"), tmp_path / "f", 97.0, 2.0, malicious=0, caught=0),
-        record(config("flame", 1, "none"), tmp_path / "g", 97.0, 9.0, malicious=0, caught=0),
-    ]
+from fedsec.report.tables import LEGEND_BORROWED, LEGEND_TROUBLE, display, markdown, summarise, with_published
+from fedsec.runs.record import RunFolder
+from fedsec.runs.table import Published, load_table
+from tests.report.finished import config, record
 
 
 def test_rows_hold_configuration_and_results(folders: list[RunFolder]) -> None:
@@ -105,13 +66,6 @@ def test_markdown_is_a_table() -> None:
     assert markdown(table) == "| a | b |\n| --- | --- |\n| x | 1 |\n| y | 2 |\n"
 
 
-def test_what_differs_between_runs_names_them(folders: list[RunFolder]) -> None:
-    assert varying(read_runs(folders)) == ["attack.kind", "defense.strategy"]
-    assert varying(read_runs(folders[:1])) == ["defense.strategy"]
-    assert set(by_label(folders[:4])) == {"fedavg", "flame"}
-    assert len(by_label(folders[:4])["flame"]) == 2
-
-
 def test_a_report_warns_of_runs_of_several_versions(folders: list[RunFolder]) -> None:
     assert len(build_report(folders).notes) == 2
     environment = folders[0].environment() | {"code": "def"}
@@ -130,6 +84,96 @@ def test_pictures_are_drawn_for_runs_with_and_without_backdoor_accuracy(
     assert save(figure, tmp_path / "sub" / "partition.png").stat().st_size > 5000
 
 
-def test_finding_no_runs_is_a_clear_error(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no finished run at or below"):
-        find_runs([tmp_path])
+TABLE = """
+title = "A table"
+[axes]
+"defense.strategy" = ["flame", "fedavg"]
+[floor]
+"attack.kind" = "none"
+[data]
+dataset = "digits"
+[attack]
+kind = "backdoor"
+[defense]
+strategy = "fedavg"
+[[published]]
+at = { "defense.strategy" = "fedavg" }
+MA = [90.0, 1.0]
+"""
+
+
+def test_skipped_rounds_and_dropped_replies_are_shown_and_explained(folders: list[RunFolder], tmp_path: Path) -> None:
+    sound = build_report(folders)
+    assert not {"skipped", "dropped"} & set(sound.sections["Runs"])
+    assert LEGEND_TROUBLE not in sound.notes[0]
+    troubled = record(config("flame", 2), tmp_path / "t", 88.0, 3.0, skipped=1, dropped=40)
+    report = build_report([*folders, troubled])
+    shown = report.sections["Runs"].set_index(["attack.kind", "defense.strategy"])
+    assert shown.loc[("backdoor", "flame"), ["skipped", "dropped"]].tolist() == ["0.3", "13.3"]
+    assert shown.loc[("backdoor", "fedavg"), ["skipped", "dropped"]].tolist() == ["0", "0"]
+    assert LEGEND_TROUBLE in report.notes[0]
+
+
+def test_a_floor_of_plain_averaging_is_marked_and_explained(folders: list[RunFolder]) -> None:
+    attacked, own = [folders[0], folders[2]], folders[4]
+    report = build_report([*attacked, own])
+    floors = report.sections["Runs"].set_index(["attack.kind", "defense.strategy"])["BA floor"]
+    assert floors["backdoor", "fedavg"] == "1.0"
+    assert floors["backdoor", "flame"] == "1.0 (fedavg)"
+    assert LEGEND_BORROWED in report.notes[0]
+    assert report.data["floor_from"].tolist() == ["same setting", "fedavg", "same setting"]
+    own_only = build_report([folders[3], folders[6]])
+    assert LEGEND_BORROWED not in own_only.notes[0]
+    assert set(own_only.sections["Runs"]["BA floor"]) == {"9.0"}
+
+
+def test_a_floor_that_is_not_at_hand_comes_from_nowhere(folders: list[RunFolder]) -> None:
+    runs = with_floor(read_runs(folders[:2]))
+    assert runs["floor"].isna().all()
+    assert runs["floor_from"].tolist() == ["", ""]
+
+
+def test_runs_without_an_attack_are_in_the_files_too(folders: list[RunFolder], tmp_path: Path) -> None:
+    file = tmp_path / "cells.toml"
+    file.write_text(TABLE)
+    report = write_report(folders, tmp_path / "out", load_table(file))
+    data = pd.read_csv(tmp_path / "out" / "cells.csv")
+    rows = list(zip(data["defense.strategy"], data["attacked"], data["runs"], strict=True))
+    assert rows == [("flame", True, 2), ("fedavg", True, 2), ("flame", False, 1), ("fedavg", False, 2)]
+    assert as_json(report).count('"attacked":false') + as_json(report).count('"attacked": false') == 2
+    assert list(report.sections["Nobody attacks"]["defense.strategy"]) == ["flame", "fedavg"]
+    assert data["MA_published"].fillna(0).tolist() == [0, 90.0, 0, 0]
+
+
+def test_a_table_in_which_nobody_attacks_has_its_published_numbers(folders: list[RunFolder], tmp_path: Path) -> None:
+    file = tmp_path / "clean.toml"
+    file.write_text(
+        TABLE.replace('kind = "backdoor"', 'kind = "none"').replace('[floor]\n"attack.kind" = "none"\n', "")
+    )
+    report = build_report(folders[4:], load_table(file))
+    assert list(report.sections) == ["Nobody attacks"]
+    assert report.sections["Nobody attacks"]["MA published"].tolist() == ["-", "90.0 ± 1.0"]
+
+
+def test_a_report_names_the_code_that_made_its_runs(folders: list[RunFolder], tmp_path: Path) -> None:
+    assert build_report(folders).notes[-1].endswith("cpu; code abc.")
+    other = record(config("krum", 3), tmp_path / "o", 88.0, 3.0, code="def")
+    said = build_report([*folders, other]).notes[-2]
+    assert said.startswith("7 runs; ")
+    assert "code abc." in said
+    assert "1 run; " in said
+    assert "code def." in said
+
+
+def test_there_is_a_picture_of_each_way_of_dealing_out_the_data(tmp_path: Path) -> None:
+    runs = [
+        record(config(seed=seed, data_q=q), tmp_path / f"{q}-{seed}", 90.0, 1.0) for q in (0.9, 0.1) for seed in (1, 0)
+    ]
+    write_report(runs, tmp_path / "several")
+    assert {file.name for file in (tmp_path / "several").glob("*.png")} == {
+        "report.png", "report_partition_1.png", "report_partition_2.png",
+    }  # fmt: skip
+    text = (tmp_path / "several" / "report.md").read_text()
+    assert "![Who holds what: q = 0.1](report_partition_1.png)" in text
+    write_report(runs[:2], tmp_path / "one")
+    assert {file.name for file in (tmp_path / "one").glob("*.png")} == {"report.png", "report_partition.png"}
