@@ -18,6 +18,8 @@ from fedsec.runs.record import RunFolder
 
 COLOURS = plt.get_cmap("tab10").colors  # type: ignore[attr-defined]
 LINES = ("solid", "dashed", "dashdot")
+FEW, LEGEND_COLUMNS = 6, 3
+"""So many labels find room inside the picture; more stand below it, in columns."""
 STYLE: Any = {"axes.spines.top": False, "axes.spines.right": False, "font.size": 9, "axes.titlesize": 10}
 
 
@@ -29,8 +31,9 @@ def overview(runs: Mapping[str, Sequence[RunFolder]]) -> Figure:
     """
     first = next(iter(runs.values()))[0]
     with plt.rc_context(STYLE):
-        figure = plt.figure(figsize=(9, 5.4), layout="constrained")
-        parts: Any = figure.subfigures(2, 1, height_ratios=[1, 2.6])
+        below = 0.2 * -(-len(runs) // LEGEND_COLUMNS) if len(runs) > FEW else 0.0
+        figure = plt.figure(figsize=(9, 5.4 + below), layout="constrained")
+        parts: Any = figure.subfigures(2, 1, height_ratios=[1.5, 3.9 + below])
         top, bottom = parts
         _draw_samples(top, *_samples(first))
         left, right = bottom.subplots(1, 2, sharex=True)
@@ -43,7 +46,7 @@ def overview(runs: Mapping[str, Sequence[RunFolder]]) -> Figure:
             axes.set(title=title, xlabel="round", ylim=(-3, 103))
             if start > 1:
                 axes.axvline(start - 0.5, color="0.6", linestyle=":", linewidth=1, label="the attack begins")
-        left.legend(frameon=False, fontsize=8, loc="lower right")
+        _draw_legend(bottom, left)
     return figure
 
 
@@ -95,6 +98,14 @@ def _draw_measure(axes: Axes, folders: Sequence[RunFolder], measure: str, label:
     axes.plot(rounds, values.mean(axis=0), label=label, linewidth=1.6, **look)
     if len(values) > 1:
         axes.fill_between(rounds, values.min(axis=0), values.max(axis=0), color=look["color"], alpha=0.15, linewidth=0)
+
+
+def _draw_legend(figure: Any, axes: Axes) -> None:
+    lines, labels = axes.get_legend_handles_labels()
+    if len(labels) > FEW + 1:
+        figure.legend(lines, labels, frameon=False, fontsize=8, loc="outside lower center", ncols=LEGEND_COLUMNS)
+    else:
+        axes.legend(frameon=False, fontsize=8, loc="lower right")
 
 
 def _samples(folder: RunFolder) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

@@ -177,3 +177,13 @@ def test_there_is_a_picture_of_each_way_of_dealing_out_the_data(tmp_path: Path) 
     assert "![Who holds what: q = 0.1](report_partition_1.png)" in text
     write_report(runs[:2], tmp_path / "one")
     assert {file.name for file in (tmp_path / "one").glob("*.png")} == {"report.png", "report_partition.png"}
+
+
+def test_a_legend_of_many_labels_stands_below_the_curves(folders: list[RunFolder], tmp_path: Path) -> None:
+    few = overview({str(number): folders[:1] for number in range(6)})
+    many = overview({str(number): folders[:1] for number in range(15)})
+    assert [len(figure.subfigs[1].legends) for figure in (few, many)] == [0, 1]
+    looks = {(line.get_color(), line.get_linestyle()) for line in many.subfigs[1].axes[0].get_lines()}
+    assert len(looks) == 15
+    for figure in (few, many):
+        save(figure, tmp_path / "rounds.png")
