@@ -52,7 +52,6 @@ def run(
     chosen = _engine(engine)
     config, folder = _run_to_do(file, settings, resume)
     checked(config, source=str(file or ""))
-    _require(chosen)
     folder = folder or RunFolder.create(config)
     console = _console(as_json)
     with ProgressObserver(console, quiet=quiet) as observer, _crash_safe(folder.path):
@@ -228,17 +227,14 @@ def _run_to_do(file: Path | None, settings: list[str] | None, resume: bool) -> t
 
 
 def _engine(name: str) -> Any:
+    """Return the engine's name once it is one that can run on this machine: before there is a folder of a run."""
     if name not in ("ray", "local"):
         raise ConfigError([f"--engine: found {name!r}; expected 'ray' or 'local'"])
-    return name
+    if name == "ray":
+        from fedsec.engine.simulation import require_ray
 
-
-def _require(engine: str) -> None:
-    """Raise where an engine cannot run on this machine, before there is a folder of a run."""
-    from fedsec.engine.simulation import require_ray
-
-    if engine == "ray":
         require_ray()
+    return name
 
 
 class _crash_safe:  # noqa: N801 (used as a function)

@@ -4,10 +4,10 @@ import math
 from collections.abc import Iterator
 
 from fedsec.attacks.triggers import MARGIN
-from fedsec.defenses.updates import OptionError
+from fedsec.defenses.updates import OptionError, TooFewClientsError
 from fedsec.runs.config import RunConfig
 from fedsec.runs.loading import ConfigError
-from fedsec.strategies.build import TooManyClientsError, build_strategy, rehearse
+from fedsec.strategies.build import TooManyClientsError, build_strategy, option_errors, rehearse
 from fedsec.strategies.robust import RobustStrategy
 
 SMALLEST_IMAGE = {"lenet5": 12, "resnet18": 16}
@@ -86,16 +86,26 @@ def _federation_problems(config: RunConfig) -> Iterator[str]:
 
 def _defense_problems(config: RunConfig) -> Iterator[str]:
     clients, fraction = config.federation.clients, config.federation.fraction
-    try:
-        strategy = strategy_of(config)
-        if _whole(fraction, clients):
-            rehearse(strategy, config.clients_per_round)
-    except TooManyClientsError as error:
-        yield f"federation.clients: found {clients}; {error}"
-    except OptionError as error:
-        value = getattr(config.defense, error.option, None)
-        found = "" if value is None else f"found {value!r}; "
-        yield f"defense.{error.option.replace('_', '-')}: {found}{error}"
+    errors = list(option_errors(config.defense.strategy, config.defense.options()))
+    if not errors:
+        try:
+            strategy = strategy_of(config)
+            if _whole(fraction, clients):
+                rehearse(strategy, config.clients_per_round)
+        except TooManyClientsError as error:
+            yield f"federation.clients: found {clients}; {error}"
+        except OptionError as error:
+            errors.append(error)
+    for found in errors:
+        yield _option_problem(config, found)
+
+
+def _option_problem(config: RunConfig, error: OptionError) -> str:
+    value = getattr(config.defense, error.option, None)
+    found = "" if value is None else f"found {value!r}; "
+    few = isinstance(error, TooFewClientsError)
+    fitting = f" So expected what fits the {config.clients_per_round} clients of a round." if few else ""
+    return f"defense.{error.option.replace('_', '-')}: {found}{error}{fitting}"
 
 
 def _whole(share: float, clients: int) -> bool:

@@ -1,5 +1,6 @@
 """What a run leaves behind: its folder, one line a round, and a summary."""
 
+import contextlib
 import hashlib
 import json
 import math
@@ -95,6 +96,9 @@ class RunFolder:
             path.mkdir(parents=True, exist_ok=True)
             write_atomically(path / "config.toml", lambda file: tomli_w.dump(nested(given), file))
         except (OSError, RuntimeError, ValueError) as error:  # the last two: a path that the system cannot read
+            if path is not None:
+                with contextlib.suppress(OSError):
+                    path.rmdir()  # which leaves a folder that holds anything
             raise ConfigError([_unusable(config, path, error)]) from None
         return cls(path.absolute())
 

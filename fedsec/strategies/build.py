@@ -2,7 +2,7 @@
 
 import inspect
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,18 @@ def options_of(name: str) -> dict[str, inspect.Parameter]:
     }
 
 
+def option_errors(name: str, options: Iterable[str]) -> Iterator[OptionError]:
+    """Yield an error for each of the ``options`` that the strategy ``name`` does not have, and each that it lacks."""
+    known, given = options_of(name), list(options)
+    allowed = ", ".join(known).replace("_", "-") or "none"
+    for option in given:
+        if option not in known:
+            yield OptionError(option, f"{name} has no such option; it has: {allowed}.")
+    for option, parameter in known.items():
+        if parameter.default is inspect.Parameter.empty and option not in given:
+            yield OptionError(option, f"missing; {name} needs it.")
+
+
 def build_strategy(name: str, options: Mapping[str, Any], **common: Any) -> RobustStrategy:
     """Return the strategy ``name``.
 
@@ -40,14 +52,8 @@ def build_strategy(name: str, options: Mapping[str, Any], **common: Any) -> Robu
     Raises:
         OptionError: an option that the strategy does not have, lacks, or refuses.
     """
-    known = options_of(name)
-    for option in options:
-        if option not in known:
-            allowed = ", ".join(known) or "none"
-            raise OptionError(option, f"{name} has no such option; it has: {allowed.replace('_', '-')}.")
-    for option, parameter in known.items():
-        if parameter.default is inspect.Parameter.empty and option not in options:
-            raise OptionError(option, f"missing; {name} needs it.")
+    for error in option_errors(name, options):
+        raise error
     return STRATEGIES[name](**options, **common)
 
 

@@ -1,5 +1,7 @@
 """Where data sets are looked for, and what is said of one that cannot be had."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -58,7 +60,7 @@ REFUSED = {
     several_sizes: "must have one size; image 2 of train is (9, 8, 1), the first is (8, 8, 1)",
     grey_and_colour: "must have one size; image 2 of train is (8, 8, 3), the first is (8, 8, 1)",
     unlabelled: "has unlabelled examples (label -1) in train",
-    no_files: "doesn't contain any data files",
+    no_files: "nothing in it, or one folder deeper, is named train or test",
 }
 
 
@@ -128,6 +130,52 @@ def test_a_known_set_that_cannot_be_had_says_how_to_provide_it(sets: Path, name:
     message = str(refusal.value)
     assert message.startswith("data.dataset: ")
     assert f"Set FEDSEC_DATA to a folder that holds {name}/" in message
+    hub = KNOWN_DATASETS[name].hub
+    command = f'hf download {hub} --repo-type dataset --local-dir "$FEDSEC_DATA/{name}"'
+    assert command in message if hub else "part of MedMNIST v2" in message
+
+
+def test_the_command_that_downloads_is_one_that_the_hub_s_own_tool_has() -> None:
+    pytest.importorskip("huggingface_hub.cli.hf")  # older versions call it otherwise
+    code = "import sys; from huggingface_hub.cli.hf import main; sys.argv = ['hf', 'download', '--help']; main()"
+    shown = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=120)
+    assert all(option in shown.stdout for option in ("REPO_ID", "--repo-type", "--local-dir", "dataset"))
+
+
+@pytest.mark.parametrize("name", ["", " ", "a\0b", "x" * 300, "x" * 5000, "~nobody-has-this-name", "mnist/..", "a/b/c"])
+def test_a_name_that_names_nothing_is_one_short_line(sets: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FEDSEC_DATA", str(sets))
+    with pytest.raises(DataError, match=r"^data\.dataset: found ") as refusal:
+        find_source(name)
+    assert str(refusal.value).isprintable()
+    assert "Give a folder, an id on the hub (owner/name), or one of digits" in str(refusal.value)
+    assert len(str(refusal.value)) < 1200
+
+
+@pytest.mark.parametrize("name", ["~", "~/..", "/", "{sets}", "{sets}/.."])
+def test_homes_and_the_folder_of_all_sets_are_no_data_set(
+    sets: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def walked(folder: Path, pattern: str) -> None:
+        raise AssertionError(f"{folder} was walked")
+
+    monkeypatch.setenv("FEDSEC_DATA", str(sets))
+    monkeypatch.setattr(Path, "rglob", walked)
+    write_both(sets / "animals", GREY, LABELS)
+    with pytest.raises(DataError, match="or one above it"):
+        find_source(name.format(sets=sets))
+
+
+def test_a_card_of_the_hub_may_name_the_files_as_it_likes(sets: Path) -> None:
+    write_both(sets / "animals", GREY, LABELS)
+    for split in ("train", "test"):
+        (sets / "animals" / f"{split}.parquet").rename(sets / "animals" / f"{split[1:]}.parquet")
+    with pytest.raises(DataError, match="is named train or test"):
+        load(str(sets / "animals"), "train")
+    files = "".join(f"  - split: {split}\n    path: {split[1:]}.parquet\n" for split in ("train", "test"))
+    card = f"---\nconfigs:\n- config_name: default\n  data_files:\n{files}---\n"
+    (sets / "animals" / "README.md").write_text(card)
+    assert len(load(str(sets / "animals"), "test")) == 6
 
 
 def test_a_hub_id_that_cannot_be_reached_is_one_error(sets: Path) -> None:

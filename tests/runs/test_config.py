@@ -94,18 +94,34 @@ def test_identity_leaves_out_what_decides_no_number() -> None:
         ({"attack": {"kind": "backdor"}}, "did you mean 'backdoor'?"),
         ({"attack": {"share": 0.6}}, "attack.share: found 0.6; expected less than or equal to 0.5"),
         ({"defense": {"clip": "x"}}, "defense.clip: found 'x'; expected a number or 'median'"),
-        ({"run": {"name": "../up"}}, "run.name: found '../up'"),
+        ({"run": {"name": "../up"}}, "run.name: found '../up'; expected 1 to 64 letters from a to z, digits, dots,"),
+        ({"run": {"name": "a\nb"}}, r"run.name: found 'a\nb'; expected 1 to 64 letters"),
+        ({"run": {"output": "\0"}}, r"run.output: found '\x00'; expected the path of a folder, without control"),
+        ({"run": {"output": "~nobody-has-this-name/x"}}, "run.output: found '~nobody-has-this-name/x'; expected the"),
+        ({"run": {"seed": 16**5000}}, "run.seed: found a number of thousands of digits; expected less than or equal"),
+        ({"model": {"name": "l" * 5000}}, "l... (5002 characters); expected 'lenet5' or 'resnet18'"),
+        ({"data": {"a\nb": 1}}, r"'data.a\nb': unknown key; data has dataset,"),
+        ({"data": {"": 1}}, "data.: unknown key; data has dataset,"),
         ({"attack": {"kind": "backdoor", "share": 0.33}}, "attack.share: found 0.33, which is 3.3 of 10 clients"),
+        ({"attack": {"kind": "backdoor", "share": 1e-9}}, "such as 0 (0 of 10 clients) or 0.1 (1 of 10 clients)"),
+        ({"federation": {"fraction": 0.01}}, "federation.fraction: found 0.01, which is 0.1 of 10 clients"),
+        ({"federation": {"fraction": 0.25}}, "such as 0.2 (2 of 10 clients) or 0.3 (3 of 10 clients)"),
+        ({"federation": {"clients": 3, "fraction": 0.34}}, "such as 0.3333333 (1 of 3 clients) or 0.6666667 (2 of 3"),
+        (
+            {"federation": {"gpus-per-client": 7.5}},
+            "federation.gpus-per-client: found 7.5; expected less than or equal",
+        ),
+        ({"federation": {"gpus-per-client": 1e300}}, "federation.gpus-per-client: found 1e+300; expected less than or"),
         ({"attack": {"source": 6}}, "attack.target: found 6, which is the source"),
         ({"attack": {"start-round": 17}}, "attack.start-round: found 17; expected 1 to federation.rounds = 16"),
         ({"attack": {"start-round": 5, "end-round": 3}}, "attack.end-round: found 3; expected 0 (the last round) or"),
         ({"federation": {"min-replies": 11}}, "federation.min-replies: found 11; expected 1 to 10"),
         ({"defense": {"strategy": "krum"}}, "defense.num-malicious: missing; Krum must be told"),
-        ({"defense": {"strategy": "krum", "num-malicious": 4}}, "defense.num-malicious: Krum needs n >= 2"),
+        ({"defense": {"strategy": "krum", "num-malicious": 4}}, "defense.num-malicious: found 4; Krum needs n >= 2"),
         ({"defense": {"strategy": "trimmed-mean"}}, "defense.trim-ratio: missing; trimmed-mean needs it."),
         ({"defense": {"strategy": "trimmed-mean", "trim-ratio": 0.5}}, "trim_ratio must lie between 0 and 0.5"),
         ({"defense": {"strategy": "trimmed-mean", "trim-ratio": 0.05}}, "removes 0 of 10 clients"),
-        ({"defense": {"clip": 0.5}}, "defense.clip: fedavg has no such option; it has: weighting."),
+        ({"defense": {"clip": 0.5}}, "defense.clip: found 0.5; fedavg has no such option; it has: weighting."),
         ({"defense": {"strategy": "multi-krum", "num-malicious": 1, "num-selected": 11}}, "defense.num-selected"),
         ({"defense": {"strategy": "flame", "noise": -0.1}}, "defense.noise: found -0.1"),
         ({"defense": {"strategy": "flame"}, "federation": {"clients": 2}, "attack": {"share": 0.0}}, "at least 3"),
@@ -123,10 +139,28 @@ def test_a_table_that_is_no_table_is_named() -> None:
         parse({"attack": 5})
 
 
+def test_a_section_that_is_no_table_hides_what_is_missing_in_it() -> None:
+    with pytest.raises(ConfigError) as error:
+        parse({"data": 5}, required=["data.dataset"])
+    assert error.value.problems == ["data: found 5; expected a table, such as [data]"]
+
+
 def test_several_mistakes_are_several_lines() -> None:
     with pytest.raises(ConfigError) as error:
         parse({"data": {"q": "x"}, "federation": {"rounds": -1}})
     assert len(error.value.problems) == 2
+
+
+def test_every_option_that_a_strategy_lacks_or_does_not_have_is_a_line() -> None:
+    defense = {"strategy": "norm-clip-noise", "trim": "updates", "num-malicious": 3}
+    with pytest.raises(ConfigError) as error:
+        check(parse({"defense": defense}))
+    assert [problem.partition(";")[0] for problem in error.value.problems] == [
+        "defense.num-malicious: found 3",
+        "defense.trim: found 'updates'",
+        "defense.clip: missing",
+        "defense.noise: missing",
+    ]
 
 
 @pytest.mark.parametrize("key", ["data.dataset", "attack.kind", "defense.strategy"])
@@ -140,7 +174,14 @@ def test_a_run_file_names_its_data_its_attack_and_its_defense(key: str, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("content", "expected"), [("[data\n", "not TOML"), ("[axes]\n", "use 'fedsec reproduce"), (None, "No such file")]
+    ("content", "expected"),
+    [
+        ("[data\n", "not TOML"),
+        (f"x = {'[' * 100_000}", "not TOML"),
+        (f"x = {'9' * 5000}", "not TOML"),
+        ("[axes]\n", "use 'fedsec reproduce"),
+        (None, "No such file"),
+    ],
 )
 def test_a_file_that_is_no_run_file_is_explained(content: str | None, expected: str, tmp_path: Path) -> None:
     if content is not None:
@@ -157,6 +198,7 @@ def test_a_file_that_is_no_run_file_is_explained(content: str | None, expected: 
         ("defense.strategy=flame", ("defense.strategy", "flame")),
         ("defense.strategy='flame'", ("defense.strategy", "flame")),
         ("data.dataset=/a=b", ("data.dataset", "/a=b")),
+        ("data.q=1\nx=2", ("data.q", "1\nx=2")),
     ],
 )
 def test_an_assignment_is_read_as_toml_or_as_text(text: str, expected: tuple[str, Any]) -> None:

@@ -101,3 +101,13 @@ def test_a_mistake_in_a_table_is_explained(old: str, new: str, expected: str, tm
     assert old in TABLE
     with pytest.raises(ConfigError, match=expected):
         load_table(write(tmp_path, TABLE.replace(old, new)))
+
+
+@pytest.mark.parametrize("name", ["my demo.toml", ".toml", "a" * 65 + ".toml"])
+def test_a_table_s_file_that_no_folder_can_be_named_after_is_refused(name: str, tmp_path: Path) -> None:
+    file = write(tmp_path, TABLE).rename(tmp_path / name)
+    with pytest.raises(ConfigError) as error:
+        load_table(file)
+    [problem] = error.value.problems
+    assert f"found {file.stem!r}, which becomes the name of the folder of runs; expected 1 to 64 letters" in problem
+    assert "run.name" not in problem
