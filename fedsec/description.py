@@ -129,8 +129,8 @@ def _changes(starts: Sequence[Mapping[str, Any]], now: Mapping[str, Any]) -> lis
         return []
     first = starts[0]
     notices = [
-        f"this run was begun with other {key} ({first[key]}) than it goes on with ({now[key]})"
-        for key in ("code", "engine", "device")
+        f"this run was begun with {word} {key} ({first[key]}) than it goes on with ({now[key]})"
+        for key, word in (("code", "other"), ("engine", "another"), ("device", "another"))
         if first[key] != now[key]
     ]
     other = [name for name, version in now["versions"].items() if first["versions"].get(name) != version]

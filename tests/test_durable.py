@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 import pytest
 
-from fedsec.durable import sync_folder, write_atomically
+from fedsec.durable import remove_partial_files, sync_folder, write_atomically
 
 
 class Breakdown(BaseException):
@@ -100,3 +100,14 @@ def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
         write_atomically(tmp_path / "missing" / "file", lambda file: file.write(b"new"))
     with pytest.raises(FileNotFoundError):
         sync_folder(tmp_path / "missing")
+
+
+def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    for name in (".file.abc.partial", ".config.toml.abc.partial", "file", ".hidden", "own.partial"):
+        (tmp_path / name).touch()
+    remove_partial_files(tmp_path, but="config.toml")
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == [".config.toml.abc.partial", ".hidden", "file", "own.partial"]
+    remove_partial_files(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".hidden", "file", "own.partial"]
+    remove_partial_files(tmp_path / "missing")

@@ -12,7 +12,7 @@ from fedsec.data.datasets import load
 from fedsec.data.partition import partition, partition_hash
 from fedsec.runs.config import RunConfig
 from fedsec.runs.loading import parse
-from fedsec.scenario import attack_rounds, code_hash, malicious, partition_settings, partitions, trigger
+from fedsec.scenario import attack_rounds, can_attack, code_hash, malicious, partition_settings, partitions, trigger
 
 
 def configured(**sections: dict[str, Any]) -> RunConfig:
@@ -59,6 +59,14 @@ def test_every_attack_has_the_same_attackers_and_no_attack_has_none() -> None:
     assert backdoor == untargeted != ()
     assert malicious(configured(attack={"kind": "none"})) == ()
     assert malicious(configured(attack={"share": 0.0})) == ()
+
+
+def test_a_backdoor_needs_images_of_the_source_class_and_random_labels_need_none() -> None:
+    backdoor = configured(attack={"source": 2, "target": 0})
+    assert can_attack(backdoor, [0, 0, 3, 0])
+    assert not can_attack(backdoor, [5, 5, 0, 5])
+    assert not can_attack(backdoor, [])
+    assert can_attack(configured(attack={"kind": "untargeted", "source": 2, "target": 0}), [5, 5, 0, 5])
 
 
 @pytest.mark.parametrize(("start", "end", "expected"), [(9, 0, range(9, 17)), (3, 5, range(3, 6)), (16, 0, [16])])

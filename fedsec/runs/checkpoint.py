@@ -65,5 +65,7 @@ def load_checkpoint(path: Path) -> Checkpoint | None:
             names = [key.removeprefix(STATE) for key in file.keys() if key.startswith(STATE)]  # noqa: SIM118
             state = {name: file.get_tensor(STATE + name) for name in names}
             return Checkpoint(int(metadata["round"]), arrays, state)
-    except (SafetensorError, KeyError, json.JSONDecodeError, OSError) as error:
+    except CheckpointError:
+        raise
+    except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
         raise CheckpointError(f"{path}: damaged ({error}); delete it to start the run again") from error

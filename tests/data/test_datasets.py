@@ -4,12 +4,14 @@ import json
 import multiprocessing
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import datasets
 import numpy as np
 import pytest
 
+from fedsec.data import sources
 from fedsec.data.datasets import cache_folder, load
 from fedsec.data.sources import DataError
 from tests.data import workers
@@ -103,6 +105,57 @@ def test_a_known_name_with_other_channels_has_a_mean_for_each_channel(
     write_both(sets / "cifar10", pictures(3, 8, 8), [0, 1, 2])
     train = load("cifar10", "train")
     assert len(train.mean) == len(train.std) == train.images.shape[1] == 1
+
+
+def rewritten(folder: Path, **changes: object) -> None:
+    about = json.loads((folder / "about.json").read_text()) | changes
+    (folder / "about.json").write_text(json.dumps({key: value for key, value in about.items() if value is not None}))
+    load.cache_clear()
+
+
+def test_the_cache_keeps_what_was_measured_and_known_statistics_are_applied_to_a_cache_of_any_age(
+    sets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = load("digits", "train")
+    kept = json.loads((train.folder / "about.json").read_text())
+    assert kept["mean"] == pytest.approx([(train.images / 255.0).mean()], abs=1e-9)
+    assert (train.mean, train.std) == ((0.3056,), (0.3247,))
+    rewritten(train.folder, mean=[0.3], std=[0.3], statistics=None)
+    assert (load("digits", "train").mean, load("digits", "train").std) == ((0.3056,), (0.3247,))
+    changed = replace(sources.KNOWN_DATASETS["digits"], mean=(0.5,), std=(0.25,))
+    monkeypatch.setitem(sources.KNOWN_DATASETS, "digits", changed)
+    load.cache_clear()
+    assert (load("digits", "train").mean, load("digits", "train").std) == ((0.5,), (0.25,))
+
+
+def test_an_older_cache_whose_statistics_may_be_those_of_a_known_set_is_measured(sets: Path) -> None:
+    write_both(sets / "animals", pictures(5, 8, 8, 3), [0, 1, 2, 0, 1])
+    fresh = load(str(sets / "animals"), "train")
+    rewritten(fresh.folder, mean=[0.1] * 3, std=[0.2] * 3, statistics=None)
+    again = load(str(sets / "animals"), "train")
+    assert (again.mean, again.std) == (fresh.mean, fresh.std)
+
+
+def test_a_known_set_has_the_same_statistics_whichever_name_decoded_it_first(
+    sets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_both(sets / "mnist", pictures(3, 8, 8), [0, 1, 2])
+    by_path = load(str(sets / "mnist"), "train")
+    monkeypatch.setenv("FEDSEC_DATA", str(sets))
+    by_name = load("mnist", "train")
+    assert by_name.folder == by_path.folder
+    assert (by_name.mean, by_name.std) == ((0.1307,), (0.3081,)) != (by_path.mean, by_path.std)
+
+
+@pytest.mark.parametrize("shape", [(20, 20), (28, 28, 3)], ids=["another size", "colours"])
+def test_splits_whose_images_differ_in_shape_are_refused(sets: Path, shape: tuple[int, ...]) -> None:
+    write_parquet(sets / "animals", "train", pictures(3, 28, 28), [0, 1, 2])
+    write_parquet(sets / "animals", "test", pictures(3, *shape), [0, 1, 2])
+    found = (*shape, 1)[:3]
+    with pytest.raises(DataError) as refusal:
+        load(str(sets / "animals"), "train")
+    assert f"train has (28, 28, 1), test has {found} (height, width, channels)" in str(refusal.value)
+    assert decoded_folders(sets.parent / "cache") == []
 
 
 def test_arrays_are_memory_mapped_and_read_only(cache: Path) -> None:

@@ -157,12 +157,19 @@ def test_a_client_without_examples_is_reported_and_left_out() -> None:
     assert summary["dropped"] == 3 * len(empty)
 
 
-def test_a_malicious_client_without_the_source_class_is_reported() -> None:
-    _, folder, observer = run(config(data__partition="one-class", federation__rounds=1), "local")
+def test_a_malicious_client_without_the_source_class_is_reported_and_counts_as_no_attacker() -> None:
+    summary, folder, observer = run(config(data__partition="one-class", federation__rounds=2), "local")
     environment = folder.environment()
-    lacking = [c for c in environment["malicious"] if not environment["class_counts"][c][0]]
+    lacking = {c for c in environment["malicious"] if not environment["class_counts"][c][0]}
     assert lacking
     assert len([text for text in observer.notices if "holds no image of class 0" in text]) == len(lacking)
+    roles = [{client["client"]: client["role"] for client in record["clients"]} for record in folder.rounds()[1:]]
+    attacking = set(environment["malicious"]) - lacking
+    for of in roles:
+        assert {client for client, role in of.items() if role == "dormant"} == lacking
+        assert {client for client, role in of.items() if role == "malicious"} == attacking
+    assert summary["detection"]["malicious"] == 2 * len(attacking)
+    assert summary["detection"]["honest"] == 2 * 6
 
 
 def test_detection_counts_attackers_only_while_they_attack() -> None:

@@ -50,7 +50,7 @@ def test_a_full_disk_keeps_the_earlier_checkpoint(tmp_path: Path, monkeypatch: p
     assert [file.name for file in tmp_path.iterdir()] == ["latest.safetensors"]
 
 
-@pytest.mark.parametrize("damage", ["cut", "garbage", "format"])
+@pytest.mark.parametrize("damage", ["cut", "garbage", "format", "round", "order"])
 def test_a_damaged_checkpoint_is_named(damage: str, tmp_path: Path) -> None:
     path = tmp_path / "latest.safetensors"
     save_checkpoint(path, Checkpoint(1, dict(ARRAYS), {}))
@@ -59,6 +59,8 @@ def test_a_damaged_checkpoint_is_named(damage: str, tmp_path: Path) -> None:
         "cut": content[: len(content) // 2],
         "garbage": b"garbage" * 10,
         "format": content.replace(b'"format":"1"', b'"format":"9"'),
+        "round": content.replace(b'"round":"1"', b'"round":"x"'),
+        "order": content.replace(b'"order":"[', b'"order":"7'),
     }
     path.write_bytes(changed[damage])
     with pytest.raises(CheckpointError, match=r"latest\.safetensors"):
