@@ -87,8 +87,8 @@ def rehearse(strategy: RobustStrategy, clients: int) -> None:
 def _noisiest(strategy: RobustStrategy) -> str:
     """Return the option that says most about how much noise the strategy adds."""
     noise, clip = getattr(strategy, "noise", 0.0), getattr(strategy, "clip", "median")
-    multiple = getattr(strategy, "noise_scale", "absolute") == "clip" and clip != "median"
-    return "clip" if multiple and clip > noise else "noise" if noise else "strategy"
+    multiple = getattr(strategy, "noise_scale", "absolute") == "clip" and not isinstance(clip, str)
+    return "clip" if multiple and float(clip) > noise else "noise" if noise else "strategy"
 
 
 def _check_memory(strategy: RobustStrategy, clients: int) -> None:
