@@ -1,29 +1,43 @@
 """Taking times and memory so that ratios within one run can be trusted."""
 
+import ctypes
+import gc
 import os
 import platform
-import resource
 import statistics
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 
 from fedsec.engine.simulation import ENVIRONMENT
+
+STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+RESET_PEAK = "5"
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Seconds of several repetitions after one that is not counted, and the memory that they added, in MiB."""
+    """Seconds of several repetitions after one that is not counted, and the memory that they added, in MiB.
+
+    ``added_mib`` is the peak of this function alone above what was resident before it; ``None`` where the system
+    cannot tell (anything but Linux).
+    """
 
     seconds: tuple[float, ...]
-    added_mib: float
+    added_mib: float | None
 
     @property
     def median(self) -> float:
         """Median of the repetitions."""
         return statistics.median(self.seconds)
+
+    def scaled(self, factor: float) -> "Timing":
+        """Return what ``factor`` times the work would take, where time and memory are linear in it."""
+        added = None if self.added_mib is None else self.added_mib * factor
+        return Timing(tuple(second * factor for second in self.seconds), added)
 
     def __str__(self) -> str:
         """Return the median with lowest and highest."""
@@ -32,19 +46,39 @@ class Timing:
 
 def timed(function: Callable[[], object], repetitions: int = 5) -> Timing:
     """Call ``function`` once to warm up and then ``repetitions`` times."""
-    before = peak_mib()
+    before = reset_peak()
     function()
     seconds = []
     for _ in range(repetitions):
         start = time.perf_counter()
         function()
         seconds.append(time.perf_counter() - start)
-    return Timing(tuple(seconds), peak_mib() - before)
+    peak = peak_mib()
+    return Timing(tuple(seconds), None if before is None or peak is None else max(0.0, peak - before))
 
 
-def peak_mib() -> float:
-    """Return the highest resident memory of this process so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def reset_peak() -> float | None:
+    """Forget the highest resident memory of this process, and return what is resident now, in MiB.
+
+    What was freed goes back to the kernel first: kept in the heap it would hide what the next function needs.
+    """
+    gc.collect()
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+        CLEAR.write_text(RESET_PEAK)
+    except (OSError, AttributeError):
+        return None
+    return peak_mib()
+
+
+def peak_mib() -> float | None:
+    """Return the highest resident memory of this process since :func:`reset_peak`, in MiB."""
+    try:
+        lines = STATUS.read_text().splitlines()
+    except OSError:
+        return None
+    found = [line.split() for line in lines if line.startswith("VmHWM:")]
+    return int(found[0][1]) / 2**10 if found else None  # in KiB
 
 
 def with_malloc_settings() -> None:

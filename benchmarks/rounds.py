@@ -1,4 +1,4 @@
-"""A round on Ray against the same clients trained by a plain loop in two processes.
+"""A round on Ray against the same clients trained by a plain loop, in as many processes as there are cores.
 
 ``python -m benchmarks.rounds [--examples 60000] [--rounds 4]``
 """
@@ -67,7 +67,7 @@ def main() -> None:
     print_rows(
         [
             ("round", "median", "spread", "times the plain loop"),
-            ("plain loop, two processes", f"{medians['plain']:.2f} s", spread["plain"], "1.00"),
+            (f"plain loop, {cores()} processes", f"{medians['plain']:.2f} s", spread["plain"], "1.00"),
             ("Ray, training", f"{medians['ray']:.2f} s", spread["ray"], f"{medians['ray'] / medians['plain']:.2f}"),
             (
                 "Ray, with aggregation and evaluation",
@@ -104,11 +104,11 @@ def write_images(folder: Path, examples: int) -> Path:
 
 
 def plain_rounds(config: RunConfig) -> list[float]:
-    """Return the seconds of each round but the first, its clients dealt to two processes."""
+    """Return the seconds of each round but the first, its clients dealt to a process a core."""
     arrays = list(initial_arrays(config, load(config.data.dataset, "test")).values())
     clients = range(config.federation.clients)
     seconds = []
-    with multiprocessing.get_context("spawn").Pool(2) as pool:
+    with multiprocessing.get_context("spawn").Pool(cores()) as pool:
         for server_round in range(1, config.federation.rounds + 1):
             start = time.perf_counter()
             tasks = [(config, client, arrays, server_round) for client in clients]
@@ -116,6 +116,11 @@ def plain_rounds(config: RunConfig) -> list[float]:
             arrays = [np.mean(parts, axis=0, dtype=np.float32) for parts in zip(*updates, strict=True)]
             seconds.append(time.perf_counter() - start)
     return seconds[1:]
+
+
+def cores() -> int:
+    """Return how many processes train at once: one a core, as Ray's actors do."""
+    return os.cpu_count() or 1
 
 
 def train_one(config: RunConfig, client: int, arrays: Arrays, server_round: int) -> Arrays:
