@@ -69,8 +69,9 @@ def build_report(folders: Sequence[RunFolder], table: Table | None = None, notes
         f"Options that go with it: {options}." if options else "",
         _what_was_run(folders),
     ]
-    if runs["code"].nunique() > 1:
-        said.append(f"These runs were made with {runs['code'].nunique()} versions of the code.")
+    codes = {code for joined in runs["code"] for code in joined.split("+")}  # a run may go on with other code
+    if len(codes) > 1:
+        said.append(f"These runs were made with {len(codes)} versions of the code.")
     return Report(table.title if table else "Runs", sections, data, (*filter(None, said), *notes))
 
 

@@ -165,6 +165,11 @@ def test_a_report_names_the_code_that_made_its_runs(folders: list[RunFolder], tm
     assert "code def." in said
 
 
+def test_a_run_that_went_on_with_other_code_was_made_with_both(tmp_path: Path) -> None:
+    mixed = record(config(), tmp_path / "m", 88.0, 3.0, code="abc+def")
+    assert build_report([mixed]).notes[-1] == "These runs were made with 2 versions of the code."
+
+
 def test_there_is_a_picture_of_each_way_of_dealing_out_the_data(tmp_path: Path) -> None:
     runs = [
         record(config(seed=seed, data_q=q), tmp_path / f"{q}-{seed}", 90.0, 1.0) for q in (0.9, 0.1) for seed in (1, 0)
