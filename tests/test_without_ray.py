@@ -29,7 +29,7 @@ def python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run ``code`` in a process of its own."""
     command = [sys.executable, "-c", code, *arguments]
     environment = dict(os.environ) | {"PYTHONPATH": str(Path(__file__).parents[1])}
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=550, env=environment, check=False)
 
 
 def test_every_module_can_be_imported() -> None:
