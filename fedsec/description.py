@@ -12,6 +12,7 @@ from fedsec.client_app import choose_device
 from fedsec.data.datasets import load
 from fedsec.data.partition import partition_hash
 from fedsec.nodes import FederationError, NodeReport
+from fedsec.runs.checks import shortage
 from fedsec.runs.config import RunConfig
 from fedsec.runs.record import RunFolder
 from fedsec.scenario import can_attack, code_hash, malicious, partition_settings, partitions, trigger
@@ -120,6 +121,8 @@ def _notices(config: RunConfig, counts: Sequence[Sequence[int]], attackers: Sequ
         for client in attackers
         if sum(counts[client]) and not can_attack(config, counts[client])
     ]
+    if why := shortage(config):
+        notices.append(f"a round from which a single client is dropped will be skipped: {why}")
     return notices
 
 

@@ -57,6 +57,15 @@ def strategy_of(config: RunConfig) -> RobustStrategy:
     )
 
 
+def shortage(config: RunConfig) -> str | None:
+    """Return why the defense would skip a round if a single one of its clients were dropped, or ``None``."""
+    try:
+        rehearse(strategy_of(config), max(1, config.clients_per_round - 1))
+    except TooFewClientsError as error:
+        return str(error)
+    return None
+
+
 def _attack_problems(config: RunConfig) -> Iterator[str]:
     attack, clients, rounds = config.attack, config.federation.clients, config.federation.rounds
     if attack.source == attack.target:

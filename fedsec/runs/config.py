@@ -114,7 +114,9 @@ class FederationSection:
     momentum: Float = _about("momentum of the clients' SGD", 0.0, ge=0.0, lt=1.0)
     min_replies: Count = _about("fewest good replies with which a round counts", 1)
     round_timeout: Float = _about("seconds after which a silent client is given up", 3600.0, gt=0.0)
-    node_timeout: Float = _about("seconds to wait at the start for all clients to connect", 120.0, gt=0.0)
+    node_timeout: Float = _about(
+        "seconds to wait for clients that are not connected, at the start and before each round", 120.0, gt=0.0
+    )
     device: Literal["auto", "cpu", "cuda"] = _about("where the clients train; auto takes a GPU if there is one", "auto")
     gpus_per_client: Float = _about("share of a GPU that a client takes on Ray; 0 shares all evenly", 0.0, ge=0, le=1)
 

@@ -172,6 +172,20 @@ def test_a_malicious_client_without_the_source_class_is_reported_and_counts_as_n
     assert summary["detection"]["honest"] == 2 * 6
 
 
+def test_a_defense_with_no_client_to_spare_is_told_before_the_first_round() -> None:
+    tight = {"defense__strategy": "krum", "defense__num_malicious": 3, "federation__rounds": 1}
+    told = {}
+    for clients in (9, 10):
+        share = 0.2 if clients == 10 else 1 / 3
+        _, _, observer = run(config(federation__clients=clients, attack__share=share, **tight), "local")
+        told[clients] = [text for text in observer.notices if "a single client is dropped" in text]
+    assert told[9] == [
+        "a round from which a single client is dropped will be skipped: "
+        "Krum needs n >= 2 * num_malicious + 3 clients; got n=8 and num_malicious=3."
+    ]
+    assert told[10] == []
+
+
 def test_detection_counts_attackers_only_while_they_attack() -> None:
     summary, folder, _ = run(config(attack__start_round=3), "local")
     assert summary["detection"]["malicious"] == 4
