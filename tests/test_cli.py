@@ -178,7 +178,7 @@ def test_reproduce_prints_the_published_number_beside_ours_and_skips_finished_ce
     assert {file: file.stat().st_mtime_ns for file in runs.rglob("summary.json")} == stamps
     report = runs / "small" / "report"
     assert {file.name for file in report.iterdir()} == {
-        "small.md", "small.csv", "small.png", "small.html", "small_partition.png",
+        "small.md", "small.csv", "small_rounds.csv", "small.png", "small.html", "small_partition.png",
     }  # fmt: skip
     assert "| flame |" in (report / "small.md").read_text()
 

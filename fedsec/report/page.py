@@ -12,7 +12,7 @@ import pandas as pd
 
 from fedsec.report.differences import by_label, by_partition, implied, varying
 from fedsec.report.figures import overview, partition_of, save
-from fedsec.report.records import read_runs, with_floor
+from fedsec.report.records import read_rounds, read_runs, with_floor
 from fedsec.report.tables import display, legend, markdown, summarise, table_of
 from fedsec.runs.loading import ConfigError
 from fedsec.runs.record import RunFolder
@@ -80,12 +80,15 @@ def write_report(
 ) -> Report:
     """Write ``<name>.md``, ``.csv``, ``.png`` and ``.html`` into the folder ``out``; return what they say.
 
+    ``<name>_rounds.csv`` has MA and BA of every round.
     There is one more picture for each way of dealing out the data, ``<name>_partition.png``, numbered if several.
     """
     report = build_report(folders, table, notes)
     name = table.name if table else "report"
     out.mkdir(parents=True, exist_ok=True)
     report.data.to_csv(out / f"{name}.csv", index=False, float_format="%.4f")
+    rounds = read_rounds(folders, [str(column) for column in report.data if "." in str(column)])
+    rounds.to_csv(out / f"{name}_rounds.csv", index=False, float_format="%.2f")
     pictures = {"Rounds": save(overview(by_label(folders, table)), out / f"{name}.png")}
     dealings = by_partition(folders)
     for number, (title, folder) in enumerate(dealings.items(), start=1):

@@ -1,6 +1,6 @@
 """Finished runs as rows of a pandas table."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from math import isnan, nan
 from typing import Any
 
@@ -24,6 +24,20 @@ def read_runs(folders: Iterable[RunFolder]) -> pd.DataFrame:
     that left the global model as it was, and ``dropped`` the number of replies that were not used.
     """
     return pd.DataFrame([_row(folder) for folder in folders])
+
+
+def read_rounds(folders: Iterable[RunFolder], axes: Sequence[str]) -> pd.DataFrame:
+    """Return one row for each round of each run: its values on ``axes``, seed, ``attacked``, round, MA and BA.
+
+    Every draw is keyed by its round, so a run's round r is what a run of r rounds ends with.
+    """
+    rows = []
+    for folder in folders:
+        config = folder.config()
+        flat = flatten(config)
+        at = {axis: flat[axis] for axis in axes} | {"run.seed": config.run.seed, "attacked": config.attacked}
+        rows += [at | {key: record[key] for key in ("round", "MA", "BA")} for record in folder.rounds()]
+    return pd.DataFrame(rows)
 
 
 def with_floor(runs: pd.DataFrame) -> pd.DataFrame:

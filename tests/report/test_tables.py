@@ -137,6 +137,9 @@ def test_runs_without_an_attack_are_in_the_files_too(folders: list[RunFolder], t
     file = tmp_path / "cells.toml"
     file.write_text(TABLE)
     report = write_report(folders, tmp_path / "out", load_table(file))
+    rounds = pd.read_csv(tmp_path / "out" / "cells_rounds.csv")
+    assert {"run.seed", "attacked", "round", "MA", "BA"} <= set(rounds.columns)
+    assert sorted(rounds["round"].unique()) == [0, 1]
     data = pd.read_csv(tmp_path / "out" / "cells.csv")
     rows = list(zip(data["defense.strategy"], data["attacked"], data["runs"], strict=True))
     assert rows == [("flame", True, 2), ("fedavg", True, 2), ("flame", False, 1), ("fedavg", False, 2)]
