@@ -12,6 +12,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from fedsec.runs.record import RunFolder
@@ -44,6 +45,7 @@ def overview(runs: Mapping[str, Sequence[RunFolder]]) -> Figure:
             _draw_measure(right, folders, "BA", label, look)
         for axes, title in ((left, "main-task accuracy (MA), %"), (right, "backdoor accuracy (BA), %")):
             axes.set(title=title, xlabel="round", ylim=(-3, 103))
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             if start > 1:
                 axes.axvline(start - 0.5, color="0.6", linestyle=":", linewidth=1, label="the attack begins")
         _draw_legend(bottom, left)

@@ -88,7 +88,7 @@ def write_report(
     out.mkdir(parents=True, exist_ok=True)
     report.data.to_csv(out / f"{name}.csv", index=False, float_format="%.4f")
     rounds = read_rounds(folders, [str(column) for column in report.data if "." in str(column)])
-    rounds.to_csv(out / f"{name}_rounds.csv", index=False, float_format="%.2f")
+    rounds.round({"MA": 2, "BA": 2}).to_csv(out / f"{name}_rounds.csv", index=False)
     pictures = {"Rounds": save(overview(by_label(folders, table)), out / f"{name}.png")}
     dealings = by_partition(folders)
     for number, (title, folder) in enumerate(dealings.items(), start=1):
