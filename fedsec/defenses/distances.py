@@ -8,7 +8,7 @@ of short blocks are summed in float64 instead, at half the time.
 
 import numpy as np
 
-from fedsec.defenses.blocks import map_blocks
+from fedsec.defenses.blocks import sum_blocks
 from fedsec.defenses.updates import Matrix, Vector
 
 BLOCK = 2048
@@ -71,7 +71,7 @@ def row_norms(rows: Matrix) -> Vector:
         squares: Vector = np.einsum("ij,ij->i", part, part)
         return squares
 
-    norms: Vector = np.sqrt(np.sum(map_blocks(block_squares, rows.shape, BLOCK), axis=0))
+    norms: Vector = np.sqrt(sum_blocks(block_squares, rows.shape, BLOCK))
     return norms
 
 
@@ -82,8 +82,7 @@ def inner_products(rows: Matrix, vector: Vector) -> Vector:
         products: Vector = rows[:, block].astype(np.float64) @ vector[block].astype(np.float64)
         return products
 
-    total: Vector = np.sum(map_blocks(block_products, rows.shape, BLOCK), axis=0)
-    return total
+    return sum_blocks(block_products, rows.shape, BLOCK)
 
 
 def _blocked_gram(rows: Matrix, dtype: type[np.float32] | type[np.float64]) -> Vector:
@@ -92,5 +91,4 @@ def _blocked_gram(rows: Matrix, dtype: type[np.float32] | type[np.float64]) -> V
         products: Vector = (part @ part.T).astype(np.float64)
         return products
 
-    gram: Vector = np.sum(map_blocks(block_gram, rows.shape, BLOCK), axis=0)
-    return gram
+    return sum_blocks(block_gram, rows.shape, BLOCK)

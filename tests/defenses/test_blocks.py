@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from threadpoolctl import threadpool_info
 
 from fedsec.defenses import blocks
-from fedsec.defenses.blocks import map_blocks
+from fedsec.defenses.blocks import map_blocks, sum_blocks
 from tests.defenses.rounds import brief
 
 
@@ -25,6 +25,21 @@ def test_every_column_is_in_one_block_and_the_answers_keep_their_order(columns: 
     assert [column for block in seen for column in block] == list(range(columns))
     assert all(len(block) == width for block in seen[:-1])
     assert 1 <= len(seen[-1]) <= width
+
+
+@brief
+@given(st.integers(0, 50), st.integers(1, 60), st.booleans())
+def test_sums_over_blocks_count_every_column_once(columns: int, width: int, threads: bool) -> None:
+    values = np.arange(float(columns))
+    rows = blocks.SMALL // max(columns, 1) + 1 if threads else 1
+    total = sum_blocks(lambda block: np.array([values[block].sum(), len(values[block])]), (rows, columns), width)
+    assert total.tolist() == [values.sum(), columns]
+
+
+def test_a_sum_leaves_what_it_adds_up_alone() -> None:
+    same = np.ones(3)
+    assert sum_blocks(lambda _: same, (1, 4), 1).tolist() == [4.0, 4.0, 4.0]
+    assert same.tolist() == [1.0, 1.0, 1.0]
 
 
 def test_ten_columns_in_blocks_of_four_end_with_a_block_of_two() -> None:
