@@ -23,7 +23,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 demo: $(VENV)/installed ## attack ten clients, defend them five ways, show what came of it (under three minutes)
 	$(BIN)/fedsec reproduce experiments/quickstart/demo.toml --out runs/demo/report
 
-test: $(VENV)/installed ## run all tests (about twenty minutes on two cores)
+test: $(VENV)/installed ## run all tests (about thirteen minutes on two cores)
 	$(BIN)/python -m pytest
 
 test-fast: $(VENV)/installed ## run the tests that need no Ray and no SuperLink
