@@ -18,6 +18,7 @@ from fedsec.runs.loading import parse_flat
 from fedsec.scenario import attack_rounds, code_hash, malicious, partitions, trigger
 from fedsec.training.batches import Normalisation
 from fedsec.training.classifier import TrainingSettings
+from fedsec.training.grouped import GroupedModel, group_model
 
 
 def build_client(config: RunConfig, partition: int) -> BenignClient:
@@ -69,9 +70,9 @@ def _local_task(config: RunConfig, partition: int) -> LocalTask:
     train = load(config.data.dataset, "train")
     mine = partitions(config)[partition]
     device = choose_device(config.federation.device)
-    channels, size = train.images.shape[1], train.images.shape[2]
+    network = (config.model.name, train.images.shape[1], train.images.shape[2], len(train.classes), device)
     return LocalTask(
-        model=_model(config.model.name, channels, size, len(train.classes), device),
+        model=_model(*network),
         images=train.images[mine],
         labels=train.labels[mine],
         num_classes=len(train.classes),
@@ -85,6 +86,7 @@ def _local_task(config: RunConfig, partition: int) -> LocalTask:
         seed=config.run.seed,
         partition=partition,
         device=device,
+        grouped=_grouped(*network),
     )
 
 
@@ -93,6 +95,11 @@ def _model(name: str, channels: int, size: int, num_classes: int, device: torch.
     # One network a process, filled anew for every client: building a ResNet takes longer than filling it.
     model = build_classifier(name, channels, size, num_classes)
     return model.to(device).to(memory_format=torch.channels_last)
+
+
+@lru_cache(maxsize=2)
+def _grouped(name: str, channels: int, size: int, num_classes: int, device: torch.device) -> GroupedModel | None:
+    return group_model(_model(name, channels, size, num_classes, device))
 
 
 def _from_run_config(context: Context) -> RunConfig:

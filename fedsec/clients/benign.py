@@ -1,5 +1,6 @@
 """The honest client: it trains on its own examples."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,11 +14,14 @@ from fedsec.metrics.classification import main_task_accuracy
 from fedsec.seeds import Purpose, derived_seed
 from fedsec.training.batches import Normalisation, on_device
 from fedsec.training.classifier import TrainingSettings, train_classifier
+from fedsec.training.cohort import Member, splits_batches, train_cohort
 from fedsec.training.evaluation import predict
+from fedsec.training.grouped import GroupedModel
 from fedsec.training.parameters import get_arrays, set_arrays
 from fedsec.training.threads import one_thread
 
 Examples = tuple[NDArray[np.uint8], NDArray[np.int64]]
+Fitted = tuple[NDArrays, int, dict[str, Scalar]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,7 @@ class LocalTask:
         seed: seed of the run.
         partition: which partition the client holds; with the round it decides every random draw.
         device: where to train.
+        grouped: the same network for several clients at once, where it can be had.
     """
 
     model: nn.Module
@@ -45,6 +50,7 @@ class LocalTask:
     seed: int
     partition: int
     device: torch.device
+    grouped: GroupedModel | None = None
 
 
 class BenignClient(NumPyClient):
@@ -66,18 +72,25 @@ class BenignClient(NumPyClient):
         """Return the model's arrays, in the order of its state dict."""
         return list(get_arrays(self.task.model).values())
 
-    def fit(self, parameters: NDArrays, config: dict[str, Scalar]) -> tuple[NDArrays, int, dict[str, Scalar]]:
+    def fit(self, parameters: NDArrays, config: dict[str, Scalar]) -> Fitted:
         """Train from ``parameters``; return the new ones, the number of examples, and the loss.
 
         A client without examples returns what it was sent and says that it has none.
         """
-        task, server_round = self.task, round_of(config)
+        task = self.task
         set_arrays(task.model, parameters)
-        images, labels = on_device(*self.examples(server_round), task.device)
-        order = torch.Generator().manual_seed(derived_seed(task.seed, Purpose.TRAINING, server_round, task.partition))
+        member = self.member(parameters, round_of(config))
+        if len(member.labels) and task.grouped is not None and splits_batches(task.grouped, task.device):
+            return fit_cohort(task, [member])[0]
         with one_thread():
-            loss = train_classifier(task.model, images, labels, task.normalise, task.settings, order)
-        return self.get_parameters({}), len(labels), {"loss": loss}
+            on = on_device(member.images, member.labels, task.device)
+            loss = train_classifier(task.model, *on, task.normalise, task.settings, member.generator)
+        return self.get_parameters({}), len(member.labels), {"loss": loss}
+
+    def member(self, parameters: NDArrays, server_round: int) -> Member:
+        """Return what this client brings into a cohort: where it starts, its examples, and their order."""
+        seed = derived_seed(self.task.seed, Purpose.TRAINING, server_round, self.task.partition)
+        return Member(parameters, *self.examples(server_round), torch.Generator().manual_seed(seed))
 
     def evaluate(self, parameters: NDArrays, config: dict[str, Scalar]) -> tuple[float, int, dict[str, Scalar]]:
         """Return loss and accuracy of ``parameters`` on the client's own clean examples."""
@@ -94,3 +107,23 @@ class BenignClient(NumPyClient):
 def round_of(config: dict[str, Scalar]) -> int:
     """Return the server's round from a message's configuration; 0 where a server does not tell it."""
     return int(config.get("server-round", config.get("server_round", 0)))
+
+
+def fit_cohort(task: LocalTask, members: Sequence[Member]) -> list[Fitted]:
+    """Return what :meth:`BenignClient.fit` of each of these clients returns, trained at once.
+
+    Args:
+        task: of any of them; of its contents they share the network, the settings and the device.
+        members: the clients, each with examples to train on.
+
+    Raises:
+        ValueError: their network cannot be trained so, or a client has no examples.
+    """
+    if task.grouped is None:
+        raise ValueError("the network has layers that only one client at a time can train")
+    with one_thread():
+        trained = train_cohort(task.grouped, members, task.normalise, task.settings, task.device)
+    return [
+        (of_one.arrays, len(member.labels), {"loss": of_one.loss})
+        for of_one, member in zip(trained, members, strict=True)
+    ]
