@@ -5,7 +5,8 @@ from fedsec.strategies.flame import Flame
 from fedsec.strategies.krum import Krum, MultiKrum
 from fedsec.strategies.legacy import LegacyStrategy
 from fedsec.strategies.norm_clip_noise import NormClipNoise
-from fedsec.strategies.robust import RobustStrategy, RoundOutcome
+from fedsec.strategies.outcome import RoundOutcome
+from fedsec.strategies.robust import RobustStrategy
 from fedsec.strategies.trimmed_mean import TrimmedMean
 
 STRATEGIES: dict[str, type[RobustStrategy]] = {

@@ -1,7 +1,7 @@
 """From the clients' replies to the round's matrix: each reply is checked on its own, bad ones are dropped."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeGuard
 
@@ -49,6 +49,15 @@ class Limits:
     num_examples: int = 10**9
 
 
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """What a good reply claims. Its update lies in its row of the matrix."""
+
+    node_id: int
+    num_examples: int
+    loss: float
+
+
 class Intake:
     """Collects one round's replies into one matrix, allocated once and used again every round."""
 
@@ -66,7 +75,7 @@ class Intake:
         ordered = sorted(replies, key=lambda reply: reply.node_id)
         matrix = self._room_for(len(ordered), layout.width)
         side = np.empty((len(ordered), layout.side_width))
-        good: list[tuple[int, int, float]] = []
+        good: list[Admitted] = []
         dropped: list[Dropped] = []
         seen: set[int] = set()
         for reply in ordered:
@@ -74,31 +83,41 @@ class Intake:
                 if reply.node_id in seen:
                     raise BadReplyError("a second reply from the same node")
                 seen.add(reply.node_id)
-                examples = checked_examples(reply.num_examples, limits.num_examples)
-                arrays = reply.arrays()
-                layout.check(arrays)
-                layout.write(arrays, matrix[len(good)], side[len(good)])
-                check_finite(matrix[len(good)], side[len(good)], limits.update_norm)
-                layout.check_apart(side[len(good)], limits.statistic)
-                loss = float(reply.loss) if is_finite_number(reply.loss) else float("nan")
+                good.append(admit(reply, layout, limits, matrix[len(good)], side[len(good)]))
             except Exception as error:  # a client may send anything; whatever fails, only its reply is lost
-                dropped.append(Dropped(reply.node_id, _reason(error)))
-            else:
-                good.append((reply.node_id, examples, loss))
-        columns = tuple(zip(*good, strict=True)) or ((), (), ())
-        losses = np.array(columns[2], np.float64)
-        updates = RoundUpdates(
-            node_ids=np.array(columns[0], np.uint64),
-            deltas=matrix[: len(good)],
-            num_examples=np.array(columns[1], np.int64),
-            losses=None if np.isnan(losses).any() else losses,
-        )
-        return updates, side[: len(good)], dropped
+                dropped.append(Dropped(reply.node_id, reason_of(error)))
+        return round_updates(good, matrix[: len(good)]), side[: len(good)], dropped
 
     def _room_for(self, rows: int, width: int) -> Matrix:
         if self._matrix.shape[0] < rows or self._matrix.shape[1] != width:
             self._matrix = np.empty((rows, width), np.float32)
         return self._matrix
+
+
+def admit(reply: Reply, layout: Layout, limits: Limits, row: NDArray[np.float32], side: Vector) -> Admitted:
+    """Check one reply and write its update into ``row`` (d,) and what is kept apart into ``side`` (side_width,).
+
+    Raises:
+        BadReplyError: it makes no sense; or whatever the decoding of its arrays raises.
+    """
+    examples = checked_examples(reply.num_examples, limits.num_examples)
+    arrays = reply.arrays()
+    layout.check(arrays)
+    layout.write(arrays, row, side)
+    check_finite(row, side, limits.update_norm)
+    layout.check_apart(side, limits.statistic)
+    return Admitted(reply.node_id, examples, float(reply.loss) if is_finite_number(reply.loss) else float("nan"))
+
+
+def round_updates(admitted: Sequence[Admitted], rows: Matrix) -> RoundUpdates:
+    """Return the updates of a round: ``rows`` (n, d) belong to the ``admitted``, sorted by node."""
+    losses = np.array([one.loss for one in admitted], np.float64)
+    return RoundUpdates(
+        node_ids=np.array([one.node_id for one in admitted], np.uint64),
+        deltas=rows,
+        num_examples=np.array([one.num_examples for one in admitted], np.int64),
+        losses=None if np.isnan(losses).any() else losses,
+    )
 
 
 def is_finite_number(value: object) -> TypeGuard[int | float]:
@@ -126,6 +145,7 @@ def check_finite(row: NDArray[np.float32], side: Vector, highest_norm: float) ->
         raise BadReplyError(f"update has norm {norm:.3g}; the highest accepted is {highest_norm:.3g}")
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """Return why a reply is dropped, in one line."""
     text = str(error) if isinstance(error, BadReplyError) else f"cannot be decoded ({type(error).__name__}: {error})"
     return text.splitlines()[0][:300] if text else "cannot be decoded"

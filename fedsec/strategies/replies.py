@@ -1,7 +1,7 @@
 """Reading the messages of Flower's Message API without trusting them."""
 
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from flwr.app import Message, MetricRecord, RecordDict
 
@@ -63,12 +63,15 @@ def mean_of_common_metrics(contents: list[RecordDict], weighted_by_key: str) -> 
     ``train_metrics_aggr_fn`` for a mean weighted by it.
     """
     records = [next(iter(content.metric_records.values())) for content in contents]
-    keys = [key for key in (records[0] if records else ()) if key != weighted_by_key]
-    means = MetricRecord()
-    for key in keys:
-        values = [record.get(key) for record in records]
-        numbers = [float(value) for value in values if is_finite_number(value)]
-        if len(numbers) == len(records):
+    return MetricRecord({**mean_of_common([dict(record) for record in records], weighted_by_key)})
+
+
+def mean_of_common(metrics: Sequence[Mapping[str, object]], left_out: str = "") -> dict[str, float]:
+    """Return the plain mean of every value that all clients report as a finite number, but the one ``left_out``."""
+    means = {}
+    for key in metrics[0] if metrics else ():
+        numbers = [float(value) for of_one in metrics if is_finite_number(value := of_one.get(key))]
+        if key != left_out and len(numbers) == len(metrics):
             means[key] = math.fsum(number / len(numbers) for number in numbers)  # a sum of claims may overflow
     return means
 

@@ -2,8 +2,7 @@
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
 from logging import ERROR, WARNING
 from typing import Any, TypedDict, cast, get_args
 
@@ -26,6 +25,7 @@ from fedsec.defenses.updates import (
 from fedsec.seeds import Purpose, generator
 from fedsec.strategies.intake import Dropped, Intake, Limits, Reply
 from fedsec.strategies.layout import Arrays, BatchNorm, Layout, median_apart
+from fedsec.strategies.outcome import RoundOutcome
 from fedsec.strategies.replies import mean_of_common_metrics, reply_from_message, usable_evaluations
 
 
@@ -46,29 +46,6 @@ class StrategyOptions(TypedDict, total=False):
     min_replies: int
     batchnorm: BatchNorm
     limits: Limits
-
-
-@dataclass(frozen=True, slots=True)
-class RoundOutcome:
-    """What happened in one round of training, for the record.
-
-    Attributes:
-        server_round: which round.
-        node_ids: (n,) the clients that were judged; partitions, where the strategy was told of them.
-        num_examples: (n,) the examples that they claim.
-        verdict: the defense's verdict on them, or ``None`` when the round was skipped.
-        dropped: clients that were asked, or answered, and were not judged, with the reason.
-        skipped: why the global model stays as it is, or ``None``.
-        seconds: ``intake`` and ``defend``.
-    """
-
-    server_round: int
-    node_ids: tuple[int, ...]
-    num_examples: tuple[int, ...]
-    verdict: Verdict | None
-    dropped: tuple[Dropped, ...]
-    skipped: str | None
-    seconds: Mapping[str, float] = field(default_factory=dict)
 
 
 class RobustStrategy(FedAvg, ABC):
@@ -145,6 +122,12 @@ class RobustStrategy(FedAvg, ABC):
         """
         self._partition_of = dict(partition_of)
 
+    def sample(self, server_round: int, partitions: Sequence[int]) -> list[int]:
+        """Return which of the available ``partitions`` (ascending) train in this round, ascending."""
+        size = min(len(partitions), max(round(len(partitions) * self.fraction_train), self.min_train_nodes))
+        rng = generator(self.seed, Purpose.SAMPLING, server_round)
+        return [partitions[i] for i in sorted(rng.choice(len(partitions), size, replace=False).tolist())]
+
     @property
     def global_vector(self) -> NDArray[np.float64]:
         """The global model (d,) that this round's clients were sent."""
@@ -162,7 +145,7 @@ class RobustStrategy(FedAvg, ABC):
         else:
             config["server-round"] = server_round
             content = RecordDict({self.arrayrecord_key: arrays, self.configrecord_key: config})
-            sampled = self._sample(server_round, grid)
+            sampled = self._sampled_nodes(server_round, grid)
             messages = list(self._construct_messages(content, sampled, MessageType.TRAIN))
         self._asked = tuple(message.metadata.dst_node_id for message in messages)
         return messages
@@ -230,9 +213,23 @@ class RobustStrategy(FedAvg, ABC):
         updates, side, bad = self._intake.collect(named, layout, self.limits)
         others = [*failed, *strangers, *(Dropped(node, "no answer") for node in silent)]
         dropped = bad + [Dropped(self._name(client.node_id), client.reason) for client in others]
-        taken = time.perf_counter()
+        return self.judge_updates(server_round, updates, side, dropped, intake=time.perf_counter() - start)
+
+    def judge_updates(
+        self, server_round: int, updates: RoundUpdates, side: Vector, dropped: Iterable[Dropped], *, intake: float = 0.0
+    ) -> dict[str, NDArray[np.generic]] | None:
+        """Let the defense judge updates that were checked, set :attr:`outcome`; return the new global arrays.
+
+        Args:
+            server_round: which round.
+            updates: (n, d) of the good replies, sorted by node.
+            side: (n, width) what is kept apart of them, see :class:`~fedsec.strategies.layout.Layout`.
+            dropped: the clients whose replies are not among them.
+            intake: seconds that the check took, for the record.
+        """
+        start = time.perf_counter()
         verdict, skipped = self._verdict(server_round, updates)
-        seconds = {"intake": taken - start, "defend": time.perf_counter() - taken}
+        seconds = {"intake": intake, "defend": time.perf_counter() - start}
         ids = tuple(int(node) for node in updates.node_ids)
         ordered = tuple(sorted(dropped, key=lambda client: client.node_id))
         examples = tuple(int(count) for count in updates.num_examples)
@@ -242,7 +239,7 @@ class RobustStrategy(FedAvg, ABC):
         if verdict is None:
             log(WARNING, "round %d skipped, the global model stays: %s", server_round, skipped)
             return None
-        return layout.rebuild(verdict.delta, self.combine_apart(side, verdict.weights))
+        return self._sent().rebuild(verdict.delta, self.combine_apart(side, verdict.weights))
 
     def skip(self, server_round: int, reason: str) -> None:
         """Note a round that is skipped before any reply is judged."""
@@ -273,12 +270,9 @@ class RobustStrategy(FedAvg, ABC):
     def _name(self, node_id: int) -> int:
         return node_id if self._partition_of is None else self._partition_of.get(node_id, node_id)
 
-    def _sample(self, server_round: int, grid: Grid) -> list[int]:
-        partition_of = self._partition_of or {}
-        available = sorted((n for n in grid.get_node_ids() if n in partition_of), key=partition_of.__getitem__)
-        size = min(len(available), max(round(len(available) * self.fraction_train), self.min_train_nodes))
-        rng = generator(self.seed, Purpose.SAMPLING, server_round)
-        return [available[i] for i in sorted(rng.choice(len(available), size, replace=False))]
+    def _sampled_nodes(self, server_round: int, grid: Grid) -> list[int]:
+        node_of = {self._name(node): node for node in grid.get_node_ids() if node in (self._partition_of or {})}
+        return [node_of[partition] for partition in self.sample(server_round, sorted(node_of))]
 
     def _metrics(self, aggregate: Any, contents: list[RecordDict]) -> MetricRecord | None:
         try:
