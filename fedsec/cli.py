@@ -26,7 +26,7 @@ data_app = typer.Typer(help="Data sets.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one key; repeatable.")]
-Engine = Annotated[str, typer.Option(help="ray, or local: one process, for tests and small runs.")]
+Engine = Annotated[str, typer.Option(help="ray; cohort, faster, for sweeps; local: one process, for tests.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on the last line.")]
 
@@ -76,7 +76,7 @@ def reproduce(
     as_json: AsJson = False,
 ) -> None:
     """Run every cell of a table that is not finished yet, and print it beside the published one."""
-    from fedsec.engine.run import execute
+    from fedsec.engine.run import opened
     from fedsec.progress import ProgressObserver
     from fedsec.report.page import as_json as report_as_json
     from fedsec.report.page import write_report
@@ -92,7 +92,8 @@ def reproduce(
         checked(config, source=f"{file} ({cell.label()})")
     console = _console(as_json)
     folders, other_code = [], 0
-    with ProgressObserver(console, quiet=quiet) as observer:
+    device = runs[0][1].federation.device
+    with ProgressObserver(console, quiet=quiet) as observer, opened(chosen, device) as run_one, _crash_safe(None):
         for number, (cell, config) in enumerate(runs, start=1):
             path = runs_folder(config) / table.name / run_folder_name(cell, config)
             folder = RunFolder(path) if (path / "config.toml").exists() else RunFolder.create(config, path)
@@ -100,8 +101,7 @@ def reproduce(
             label = f"{number}/{len(runs)} {cell.label()} seed={config.run.seed}"
             if folder.summary() is None:
                 observer.preparing(label, config.federation.rounds)
-                with _crash_safe(None):
-                    execute(config, folder, observer, engine=chosen)
+                run_one(config, folder, observer)
             elif folder.environment()["code"] != code_hash():
                 other_code += 1
     if other_code and not quiet:
@@ -228,9 +228,9 @@ def _run_to_do(file: Path | None, settings: list[str] | None, resume: bool) -> t
 
 def _engine(name: str) -> Any:
     """Return the engine's name once it is one that can run on this machine: before there is a folder of a run."""
-    if name not in ("ray", "local"):
-        raise ConfigError([f"--engine: found {name!r}; expected 'ray' or 'local'"])
-    if name == "ray":
+    if name not in ("ray", "cohort", "local"):
+        raise ConfigError([f"--engine: found {name!r}; expected 'ray', 'cohort' or 'local'"])
+    if name != "local":
         from fedsec.engine.simulation import require_ray
 
         require_ray()

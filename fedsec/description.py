@@ -27,7 +27,7 @@ def describe(
     folder: RunFolder,
     strategy: RobustStrategy,
     reports: Mapping[int, NodeReport],
-    engine: str,
+    about: Mapping[str, Any],
     last_round: int,
 ) -> list[str]:
     """Keep what the run runs on, who holds what, and a few images; return what a person should know before it starts.
@@ -40,7 +40,7 @@ def describe(
         folder: where ``environment.json`` and ``samples.npz`` go.
         strategy: the defense, with its options.
         reports: what the nodes say of themselves, by partition.
-        engine: what runs the nodes.
+        about: what the clients run on; ``engine`` is its name.
         last_round: round that the run goes on from; 0 at its beginning.
 
     Raises:
@@ -51,7 +51,7 @@ def describe(
     earlier = folder.environment() if (folder.path / "environment.json").exists() else {}
     dealt = partition_hash(partitions(config))
     _check_same_data(folder, earlier, dealt)
-    start, starts = _start(config, engine, last_round), _starts(earlier)
+    start, starts = _start(config, about, last_round), _starts(earlier)
     notices = _notices(config, counts, attackers) + _changes(starts, start)
     starts.append(start)
     folder.write_environment(
@@ -85,7 +85,7 @@ def _check_same_data(folder: RunFolder, earlier: Mapping[str, Any], dealt: str) 
         )
 
 
-def _start(config: RunConfig, engine: str, last_round: int) -> dict[str, Any]:
+def _start(config: RunConfig, about: Mapping[str, Any], last_round: int) -> dict[str, Any]:
     """Return what this start of the run runs on."""
     return {
         "round": last_round,
@@ -93,8 +93,8 @@ def _start(config: RunConfig, engine: str, last_round: int) -> dict[str, Any]:
         "versions": {name: _version(name) for name in PACKAGES},
         "python": sys.version.split()[0],
         "platform": platform.platform(),
-        "engine": engine,
         "device": str(choose_device(config.federation.device)),
+        **about,
     }
 
 

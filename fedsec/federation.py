@@ -9,18 +9,16 @@ from typing import Any, Protocol
 
 import numpy as np
 from filelock import FileLock, Timeout
-from flwr.app import Array, ArrayRecord, ConfigRecord
-from flwr.serverapp import Grid
 from numpy.typing import NDArray
 
 from fedsec.client_app import choose_device
 from fedsec.data.datasets import ImageDataset, load
 from fedsec.defenses.updates import OptionError
 from fedsec.description import describe
+from fedsec.fleet import Fleet
 from fedsec.metrics.detection import NONE_JUDGED, Detection, detection
 from fedsec.models.classifiers import build_classifier
 from fedsec.nodes import FederationError
-from fedsec.roster import Roster
 from fedsec.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from fedsec.runs.checks import strategy_of
 from fedsec.runs.config import RunConfig
@@ -29,7 +27,6 @@ from fedsec.scenario import attack_rounds, can_attack, malicious, trigger
 from fedsec.seeds import Purpose, derived_seed
 from fedsec.strategies import RobustStrategy
 from fedsec.strategies.build import rehearse
-from fedsec.strategies.robust import decoded
 from fedsec.training.batches import Normalisation
 from fedsec.training.evaluation import Evaluator
 from fedsec.training.parameters import get_arrays
@@ -87,17 +84,14 @@ class Federation:
         return True
 
 
-def run_federation(
-    grid: Grid, config: RunConfig, folder: RunFolder, observer: Observer, *, engine: str
-) -> dict[str, Any]:
+def run_federation(fleet: Fleet, config: RunConfig, folder: RunFolder, observer: Observer) -> dict[str, Any]:
     """Run a federation from its start or its checkpoint to its last round; return the summary.
 
     Args:
-        grid: connection to the nodes.
+        fleet: the clients.
         config: the run's configuration.
         folder: the run's folder, with a checkpoint if the run was begun before.
         observer: is told how it goes.
-        engine: what runs the nodes, for the record.
 
     Raises:
         FederationError: the nodes cannot run the configuration, or another process runs in the folder.
@@ -106,7 +100,7 @@ def run_federation(
     try:
         with lock:
             folder.remove_partial_files()
-            return _run(grid, config, folder, observer, engine)
+            return _run(fleet, config, folder, observer)
     except Timeout:
         raise FederationError(f"{folder.path}: this run is in progress in another process") from None
 
@@ -137,25 +131,23 @@ def summarise(config: RunConfig, folder: RunFolder, arrays: Mapping[str, NDArray
     }
 
 
-def _run(grid: Grid, config: RunConfig, folder: RunFolder, observer: Observer, engine: str) -> dict[str, Any]:
+def _run(fleet: Fleet, config: RunConfig, folder: RunFolder, observer: Observer) -> dict[str, Any]:
     finished = folder.summary()
     if finished is not None:
         return finished
     test = load(config.data.dataset, "test")
-    roster = Roster(grid, config.federation.clients, config.federation.node_timeout, observer.noticed)
-    roster.meet()
+    reports = fleet.meet(observer.noticed)
     attackers = malicious(config)
-    harmless = frozenset(client for client in attackers if not can_attack(config, roster.reports[client].class_counts))
+    harmless = frozenset(client for client in attackers if not can_attack(config, reports[client].class_counts))
     federation = Federation(config, folder, strategy_of(config), _evaluator(config, test), attackers, harmless)
     start = _restore(federation, test)
-    for text in describe(config, folder, federation.strategy, roster.reports, engine, start.server_round):
+    for text in describe(config, folder, federation.strategy, reports, fleet.about(), start.server_round):
         observer.noticed(text)
     observer.started(config, folder, start.server_round + 1)
     arrays = start.arrays
     for server_round in range(start.server_round + 1, config.federation.rounds + 1):
-        missing = roster.attend(federation.enough)
-        federation.strategy.use_partitions(roster.partition_of)
-        arrays, record = _train_round(grid, federation, server_round, arrays, missing)
+        missing = fleet.attend(federation.enough)
+        arrays, record = _train_round(fleet, federation, server_round, arrays, missing)
         observer.finished_round(record)
     summary = summarise(config, folder, arrays)
     folder.write_summary(summary)
@@ -178,18 +170,16 @@ def _restore(federation: Federation, test: ImageDataset) -> Checkpoint:
 
 
 def _train_round(
-    grid: Grid, federation: Federation, server_round: int, arrays: Arrays, missing: Sequence[int]
+    fleet: Fleet, federation: Federation, server_round: int, arrays: Arrays, missing: Sequence[int]
 ) -> tuple[Arrays, RoundRecord]:
     """Do one round without the ``missing`` partitions; when this returns it is on disk, its line and its checkpoint."""
-    strategy, config = federation.strategy, federation.config
+    strategy = federation.strategy
     clock = [time.perf_counter()]
-    record = ArrayRecord({key: Array(np.asarray(array)) for key, array in arrays.items()})
-    messages = strategy.configure_train(server_round, record, ConfigRecord(), grid)
-    replies = list(grid.send_and_receive(messages, timeout=config.federation.round_timeout))
+    judge = fleet.train(strategy, server_round, arrays)
     clock.append(time.perf_counter())
-    judged, metrics = strategy.aggregate_train(server_round, replies)
-    del messages, replies  # a round's worth of models, not needed while the new one is measured
-    arrays = arrays if judged is None else decoded(judged)
+    judged, metrics = judge()
+    del judge  # and with it a round's worth of models, not needed while the new one is measured
+    arrays = arrays if judged is None else judged
     clock.append(time.perf_counter())
     measured = _measured(federation, arrays)
     clock.append(time.perf_counter())
@@ -201,7 +191,7 @@ def _train_round(
         clients=_client_records(strategy, federation.roles(server_round)),
         dropped=_dropped(strategy, missing),
         skipped=outcome.skipped if outcome else None,
-        metrics={key: float(value) for key, value in (metrics or {}).items() if isinstance(value, int | float)},
+        metrics=dict(metrics),
         seconds=stages | dict(outcome.seconds if outcome else {}) | {"total": clock[-1] - clock[0]},
         peak_memory_mib=_peak_memory_mib(),
     )

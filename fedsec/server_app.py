@@ -10,6 +10,7 @@ from flwr.serverapp import Grid, ServerApp
 from fedsec.data.datasets import load
 from fedsec.data.sources import DataError
 from fedsec.federation import run_federation
+from fedsec.fleet import GridFleet
 from fedsec.nodes import FederationError, check_simulation, is_simulation
 from fedsec.runs.checkpoint import CheckpointError
 from fedsec.runs.checks import check, check_with_data
@@ -64,5 +65,5 @@ def _main(grid: Grid, context: Context) -> None:
     check_simulation(grid, config.federation.clients)
     folder = (unfinished_run(config) if config.run.resume else None) or RunFolder.create(config)
     engine = "ray" if is_simulation(grid) else "deployment"
-    summary = run_federation(grid, config, folder, LogObserver(), engine=engine)
+    summary = run_federation(GridFleet(grid, config, engine=engine), config, folder, LogObserver())
     log(INFO, "fedsec: final %s; record in %s", summary["final"], folder.path)

@@ -68,7 +68,7 @@ def run_on_ray(
         except BaseException as error:  # raised again below, in the caller's thread
             failures.append(error)
 
-    with _environment(), warnings.catch_warnings():
+    with ray_environment(), warnings.catch_warnings():
         # run_simulation is deprecated in favour of `flwr run`, which cannot report progress to its caller.
         warnings.simplefilter("ignore")
         run_simulation(
@@ -96,7 +96,8 @@ def gpu_share(wanted: float) -> float:
 
 
 @contextmanager
-def _environment() -> Iterator[None]:
+def ray_environment() -> Iterator[None]:
+    """Set :data:`ENVIRONMENT` where it is not set, for the processes that are started meanwhile."""
     added = {key: value for key, value in ENVIRONMENT.items() if key not in os.environ}
     before = dict(os.environ)
     os.environ.update(added)

@@ -119,6 +119,7 @@ class FederationSection:
     )
     device: Literal["auto", "cpu", "cuda"] = _about("where the clients train; auto takes a GPU if there is one", "auto")
     gpus_per_client: Float = _about("share of a GPU that a client takes on Ray; 0 shares all evenly", 0.0, ge=0, le=1)
+    cohort_size: Int = _about("most clients trained at once with --engine cohort; 0 measures", 0, ge=0, le=10_000)
 
 
 @validated(frozen=True, config=_SECTION)
@@ -228,5 +229,5 @@ def same_numbers(value: Any) -> Any:
 def identity(config: RunConfig) -> dict[str, Scalar]:
     """Return the part of the configuration that decides a run's numbers: all but its name, folder and time-outs."""
     left_out = {"run.name", "run.output", "run.resume", "federation.round-timeout", "federation.node-timeout"}
-    left_out |= {"federation.device", "federation.gpus-per-client"}
+    left_out |= {"federation.device", "federation.gpus-per-client", "federation.cohort-size"}
     return {key: same_numbers(value) for key, value in flatten(config).items() if key not in left_out}

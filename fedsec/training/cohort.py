@@ -100,7 +100,7 @@ class _Cohort:
         ]
         self.done = [0] * len(members)
         self.tensors = {
-            name: _stacked([torch.from_numpy(np.asarray(member.start[place])) for member in members]).to(device)
+            name: _stacked([torch.tensor(member.start[place]) for member in members]).to(device)
             for place, name in enumerate(model.names)
         }
         self.moments = {name: torch.zeros_like(self.tensors[name]) for name in model.parameters}

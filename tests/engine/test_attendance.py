@@ -10,6 +10,7 @@ from fedsec import roster
 from fedsec.client_app import build_client_app
 from fedsec.engine.local import FIRST_NODE, LocalGrid
 from fedsec.federation import run_federation
+from fedsec.fleet import GridFleet
 from fedsec.nodes import FederationError
 from fedsec.runs.config import RunConfig
 from fedsec.runs.loading import parse
@@ -41,7 +42,7 @@ def config(**federation: Any) -> RunConfig:
 def run(configuration: RunConfig, folder: RunFolder, after: Callable[[int, LocalGrid], None]) -> tuple[Any, Hooked]:
     grid = LocalGrid(build_client_app(configuration), configuration.federation.clients)
     observer = Hooked(lambda server_round: after(server_round, grid))
-    return run_federation(grid, configuration, folder, observer, engine="local"), observer
+    return run_federation(GridFleet(grid, configuration, engine="local"), configuration, folder, observer), observer
 
 
 def untouched(server_round: int, grid: LocalGrid) -> None: ...

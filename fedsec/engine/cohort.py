@@ -1,0 +1,110 @@
+"""The clients of a run as cohorts in the workers of a pool: the strategy gets their matrix without any message."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from fedsec.client_app import build_client
+from fedsec.data.datasets import load
+from fedsec.defenses.updates import Matrix
+from fedsec.engine.assignment import cut_cohorts
+from fedsec.engine.pool import CohortPool
+from fedsec.engine.throughput import best_size
+from fedsec.engine.worker import Answer, MakeClient, Seat, Task
+from fedsec.fleet import Arrays, Judge, NewArrays, Notify
+from fedsec.nodes import NodeReport
+from fedsec.runs.config import RunConfig
+from fedsec.scenario import can_attack, malicious, partitions
+from fedsec.strategies import RobustStrategy
+from fedsec.strategies.intake import Dropped, round_updates
+from fedsec.strategies.layout import Layout
+from fedsec.strategies.replies import mean_of_common
+
+
+class CohortFleet:
+    """The clients of one run, trained by a pool.
+
+    Args:
+        config: the run's configuration.
+        pool: the workers.
+        make_client: from the configuration and a partition to its client.
+    """
+
+    def __init__(self, config: RunConfig, pool: CohortPool, make_client: MakeClient = build_client) -> None:
+        self._config, self._pool, self._make_client = config, pool, make_client
+        self._workloads: dict[int, int] = {}
+        self._rates: Mapping[int, float] = {}
+        self._size = 1
+
+    def meet(self, notify: Notify) -> Mapping[int, NodeReport]:
+        """Choose how many clients are trained at once; return what each of them holds."""
+        config, train = self._config, load(self._config.data.dataset, "train")
+        counts = [np.bincount(train.labels[held], minlength=len(train.classes)) for held in partitions(config)]
+        reports = {client: NodeReport(client, client, tuple(of.tolist())) for client, of in enumerate(counts)}
+        self._workloads = {client: _workload(config, report) for client, report in reports.items()}
+        self._size = config.federation.cohort_size
+        if self._size == 0:
+            busiest = max(self._workloads, key=lambda client: (self._workloads[client], -client))
+            largest = math.ceil(config.clients_per_round / self._pool.workers)
+            self._rates = self._pool.rates(self._make_client, config, busiest, largest)
+            self._size = best_size(self._rates)
+        return reports
+
+    def attend(self, enough: Callable[[int], bool]) -> tuple[int, ...]:
+        """Return nobody: the clients of a simulation are always there."""
+        return ()
+
+    def train(self, strategy: RobustStrategy, server_round: int, arrays: Arrays) -> Judge:
+        """Train the clients of a round, a cohort at a time in each worker."""
+        config = self._config
+        strategy.remember(arrays)
+        chosen = strategy.sample(server_round, sorted(self._workloads))
+        row_of = {client: row for row, client in enumerate(chosen)}
+        cohorts = cut_cohorts({client: self._workloads[client] for client in chosen}, self._size, self._pool.workers)
+        task = Task(
+            make_client=self._make_client,
+            config=config,
+            server_round=server_round,
+            cohorts=tuple(tuple(Seat(row_of[client], client) for client in cohort) for cohort in cohorts),
+            rows=None,
+            limits=strategy.limits,
+            batchnorm=strategy.batchnorm,
+        )
+        costs = [float(sum(self._workloads[client] for client in cohort)) for cohort in cohorts]
+        width = Layout(arrays, batchnorm=strategy.batchnorm).width
+        answers, rows = self._pool.train(task, costs, arrays, width, config.federation.round_timeout)
+        return lambda: _judge(strategy, server_round, answers, rows)
+
+    def about(self) -> Mapping[str, Any]:
+        """Return the engine's name, its workers, the size of a cohort, and what it was chosen from."""
+        rates = {str(size): round(rate, 1) for size, rate in self._rates.items()}
+        return {
+            "engine": "cohort",
+            "workers": self._pool.workers,
+            "cohort_size": self._size,
+            "examples_per_second": rates,
+        }
+
+
+def _workload(config: RunConfig, report: NodeReport) -> int:
+    """Return how many examples a client trains on in an epoch, its triggered copies among them."""
+    copies = 0
+    if config.attack.kind == "backdoor" and report.partition in malicious(config):
+        copies = report.class_counts[config.attack.source] if can_attack(config, report.class_counts) else 0
+    return sum(report.class_counts) + copies
+
+
+def _judge(
+    strategy: RobustStrategy, server_round: int, answers: list[Answer], rows: Matrix
+) -> tuple[NewArrays, Mapping[str, float]]:
+    good = [answer for answer in answers if answer.admitted is not None]
+    for place, answer in enumerate(good):
+        if place != answer.seat.row:  # a client before it was dropped
+            rows[place] = rows[answer.seat.row]
+    updates = round_updates([answer.admitted for answer in good if answer.admitted], rows[: len(good)])
+    side = np.array([answer.side for answer in good]).reshape(len(good), -1)
+    dropped = [Dropped(answer.seat.client, answer.reason) for answer in answers if answer.admitted is None]
+    judged = strategy.judge_updates(server_round, updates, side, dropped)
+    return judged, mean_of_common([answer.metrics or {} for answer in good]) if judged is not None else {}

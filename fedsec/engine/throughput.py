@@ -1,0 +1,72 @@
+"""How many clients are best trained at once: a short measurement on the machine that will do it."""
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+
+from fedsec.clients import BenignClient
+from fedsec.clients.benign import fit_cohort
+from fedsec.training.parameters import get_arrays
+
+CPU_SIZES = (1, 2, 5, 10)
+GPU_SIZES = (1, 10, 50, 100, 200)
+SECONDS, MOST_STEPS = 0.1, 50
+"""How long one size is measured, unless a single step takes longer."""
+
+WORTH_IT = 1.03
+"""A larger cohort must be faster by so much: a difference below is noise."""
+
+
+def measure(client: BenignClient, largest: int) -> dict[int, float]:
+    """Return the examples trained in a second by cohort size, for sizes up to ``largest``.
+
+    Sizes are tried in ascending order until one is slower than the size before it. Only size 1 is tried where the
+    network cannot be trained for several clients at once.
+
+    Args:
+        client: one that is typical; it must hold examples.
+        largest: most clients that a worker will be given.
+    """
+    sizes = GPU_SIZES if client.task.device.type == "cuda" else CPU_SIZES
+    rates: dict[int, float] = {}
+    for size in sizes:
+        if size > 1 and (size > largest or client.task.grouped is None):
+            break
+        rates[size] = _rate(client, size)
+        if len(rates) > 1 and rates[size] < list(rates.values())[-2]:
+            break
+    return rates
+
+
+def best_size(rates: Mapping[int, float]) -> int:
+    """Return the smallest cohort size that is about as fast as any, from the examples in a second by size."""
+    best = min(rates)
+    for size in sorted(rates):
+        if rates[size] > WORTH_IT * rates[best]:
+            best = size
+    return best
+
+
+def _rate(client: BenignClient, size: int) -> float:
+    """Return examples in a second of ``size`` clients like this one, trained at once."""
+    batch = min(client.task.settings.batch_size, len(client.task.labels))
+    seconds = _seconds(client, size, batch, steps=1)
+    if seconds > SECONDS:
+        return size * batch / seconds
+    steps = min(MOST_STEPS, math.ceil(SECONDS / seconds))  # the first one also set things up
+    return size * batch * steps / _seconds(client, size, batch, steps)
+
+
+def _seconds(client: BenignClient, size: int, batch: int, steps: int) -> float:
+    """Return how long so many steps take."""
+    task = client.task
+    settings = replace(task.settings, epochs=steps)
+    few = replace(task, images=task.images[:batch], labels=task.labels[:batch], settings=settings)
+    start = list(get_arrays(task.model).values())
+    began = time.perf_counter()
+    if size == 1:
+        BenignClient(few).fit(start, {})
+    else:
+        fit_cohort(few, [BenignClient(few).member(start, 0) for _ in range(size)])
+    return time.perf_counter() - began
