@@ -11,8 +11,8 @@ from fedsec.training.parameters import get_arrays
 
 CPU_SIZES = (1, 2, 5, 10)
 GPU_SIZES = (1, 10, 50, 100, 200)
-SECONDS, MOST_STEPS = 0.1, 50
-"""How long one size is measured, unless a single step takes longer."""
+SECONDS, MOST_STEPS, REPEATS = 0.1, 50, 2
+"""How long a size is measured, in seconds and steps, and how often, unless a single step takes longer."""
 
 WORTH_IT = 1.03
 """A larger cohort must be faster by so much: a difference below is noise."""
@@ -21,21 +21,28 @@ WORTH_IT = 1.03
 def measure(client: BenignClient, largest: int) -> dict[int, float]:
     """Return the examples trained in a second by cohort size, for sizes up to ``largest``.
 
-    Sizes are tried in ascending order until one is slower than the size before it. Only size 1 is tried where the
-    network cannot be trained for several clients at once.
+    Only size 1 is tried where the network cannot be trained for several clients at once. Where steps take long, the
+    first size that is slower than the one before is the last.
 
     Args:
         client: one that is typical; it must hold examples.
         largest: most clients that a worker will be given.
     """
     sizes = GPU_SIZES if client.task.device.type == "cuda" else CPU_SIZES
+    batch = min(client.task.settings.batch_size, len(client.task.labels))
     rates: dict[int, float] = {}
     for size in sizes:
         if size > 1 and (size > largest or client.task.grouped is None):
             break
-        rates[size] = _rate(client, size)
-        if len(rates) > 1 and rates[size] < list(rates.values())[-2]:
-            break
+        first = _seconds(client, size, batch, steps=1)  # which also sets things up
+        if first > SECONDS:
+            rates[size] = size * batch / first
+            if size > 1 and rates[size] < max(rates.values()):
+                break
+        else:
+            steps = min(MOST_STEPS, math.ceil(SECONDS / first))
+            # What disturbs a measurement only makes it longer.
+            rates[size] = size * batch * steps / min(_seconds(client, size, batch, steps) for _ in range(REPEATS))
     return rates
 
 
@@ -48,18 +55,8 @@ def best_size(rates: Mapping[int, float]) -> int:
     return best
 
 
-def _rate(client: BenignClient, size: int) -> float:
-    """Return examples in a second of ``size`` clients like this one, trained at once."""
-    batch = min(client.task.settings.batch_size, len(client.task.labels))
-    seconds = _seconds(client, size, batch, steps=1)
-    if seconds > SECONDS:
-        return size * batch / seconds
-    steps = min(MOST_STEPS, math.ceil(SECONDS / seconds))  # the first one also set things up
-    return size * batch * steps / _seconds(client, size, batch, steps)
-
-
 def _seconds(client: BenignClient, size: int, batch: int, steps: int) -> float:
-    """Return how long so many steps take."""
+    """Return how long so many steps of ``size`` clients like this one take."""
     task = client.task
     settings = replace(task.settings, epochs=steps)
     few = replace(task, images=task.images[:batch], labels=task.labels[:batch], settings=settings)
