@@ -9,15 +9,10 @@ import math
 
 import numpy as np
 
-from fedsec.defenses.blocks import map_blocks
 from fedsec.defenses.krum import Distance, krum_scores
 from fedsec.defenses.mean import weighted_sum
-from fedsec.defenses.updates import OptionError, RoundUpdates, TooFewClientsError, Vector, Verdict
-
-BLOCK = 1 << 13
-
-COUNTED_COORDINATES = 1 << 18
-"""How many coordinates are looked at, at most, to tell whose values were kept. Wider matrices are sampled evenly."""
+from fedsec.defenses.order_statistics import middle_mean
+from fedsec.defenses.updates import OptionError, RoundUpdates, TooFewClientsError, Verdict
 
 
 def trimmed_mean(updates: RoundUpdates, trim_ratio: float) -> Verdict:
@@ -34,28 +29,10 @@ def trimmed_mean(updates: RoundUpdates, trim_ratio: float) -> Verdict:
     Raises:
         TooFewClientsError: the ratio trims nobody or everybody among n clients.
     """
-    n, d = updates.deltas.shape
+    n = len(updates)
     trimmed = number_trimmed(n, trim_ratio, sides=2)
-    result = np.empty(d, np.float32)
-    counted_every = -(-d // COUNTED_COORDINATES)
-
-    def trim_block(block: slice) -> Vector | None:
-        values = np.array(updates.deltas[:, block].T, order="C")
-        counted = (block.start // BLOCK) % counted_every == 0
-        original = values.copy() if counted else None
-        values.sort(axis=1)
-        kept = values[:, trimmed : n - trimmed]
-        result[block] = kept.mean(axis=1, dtype=np.float64)
-        if original is None:
-            return None
-        inside = (original >= kept[:, :1]) & (original <= kept[:, -1:])
-        count: Vector = inside.sum(axis=0, dtype=np.float64)
-        return count
-
-    counts = [count for count in map_blocks(trim_block, (n, d), BLOCK) if count is not None]
-    kept_values = np.sum(counts, axis=0)
-    coordinates = sum(min(BLOCK, d - start) for start in range(0, d, BLOCK * counted_every))
-    return Verdict(result, kept_values / kept_values.sum(), 1.0 - kept_values / coordinates)
+    delta, kept = middle_mean(updates.deltas, trimmed, n - trimmed)
+    return Verdict(delta, kept / kept.sum(), 1.0 - kept)
 
 
 def trim_by_distance(updates: RoundUpdates, trim_ratio: float, *, distance: Distance = "euclidean") -> Verdict:

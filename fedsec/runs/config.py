@@ -28,7 +28,7 @@ from fedsec.strategies.trimmed_mean import Trim
 Scalar = bool | int | float | str
 Flat = dict[str, Scalar]
 
-StrategyName = Literal["fedavg", "krum", "multi-krum", "trimmed-mean", "norm-clip-noise", "flame"]
+StrategyName = Literal["fedavg", "krum", "multi-krum", "trimmed-mean", "median", "norm-clip-noise", "flame"]
 AttackKind = Literal["none", "backdoor", "untargeted"]
 ModelName = Literal["lenet5", "resnet18"]
 

@@ -4,6 +4,7 @@ from fedsec.strategies.fedavg import RobustFedAvg
 from fedsec.strategies.flame import Flame
 from fedsec.strategies.krum import Krum, MultiKrum
 from fedsec.strategies.legacy import LegacyStrategy
+from fedsec.strategies.median import Median
 from fedsec.strategies.norm_clip_noise import NormClipNoise
 from fedsec.strategies.outcome import RoundOutcome
 from fedsec.strategies.robust import RobustStrategy
@@ -14,6 +15,7 @@ STRATEGIES: dict[str, type[RobustStrategy]] = {
     "krum": Krum,
     "multi-krum": MultiKrum,
     "trimmed-mean": TrimmedMean,
+    "median": Median,
     "norm-clip-noise": NormClipNoise,
     "flame": Flame,
 }
@@ -24,6 +26,7 @@ __all__ = [
     "Flame",
     "Krum",
     "LegacyStrategy",
+    "Median",
     "MultiKrum",
     "NormClipNoise",
     "RobustFedAvg",

@@ -12,6 +12,7 @@ from fedsec.defenses import RoundUpdates, TooFewClientsError, Verdict, blocks
 from fedsec.defenses.flame import flame
 from fedsec.defenses.krum import krum, multi_krum
 from fedsec.defenses.mean import mean
+from fedsec.defenses.median import coordinate_median
 from fedsec.defenses.norm_clipping import norm_clip_noise
 from fedsec.defenses.trimmed_mean import trim_by_distance, trimmed_mean
 from fedsec.defenses.updates import Matrix, Vector
@@ -44,6 +45,7 @@ DEFENSES: dict[str, Callable[[RoundUpdates], Verdict]] = {
     "multi-krum": lambda u: multi_krum(u, 1),
     "trimmed-mean": lambda u: trimmed_mean(u, 0.2),
     "trimmed-mean, whole updates": lambda u: trim_by_distance(u, 0.5),
+    "median": coordinate_median,
     "norm-clip-noise": lambda u: norm_clip_noise(u, "median", 0.01, rng()),
     "norm-clip-noise, no noise": lambda u: norm_clip_noise(u, 8.0, 0.0, rng()),
     "flame": lambda u: flame(u, rng(), global_vector=sent(u), noise=0.01),
@@ -59,6 +61,7 @@ FEWEST = {
     "multi-krum": 5,
     "trimmed-mean": 5,
     "trimmed-mean, whole updates": 2,
+    "median": 1,
     "norm-clip-noise": 1,
     "norm-clip-noise, no noise": 1,
     "flame": 3,
@@ -70,7 +73,7 @@ NOISY = {"norm-clip-noise", "flame"}
 NO_DEFENSE = {"fedavg", "fedavg, by examples"}
 CLIP_ONLY = {"norm-clip-noise", "norm-clip-noise, no noise"}
 REJECTING = sorted(DEFENSES.keys() - NO_DEFENSE - CLIP_ONLY)
-WEIGHTING = sorted(DEFENSES.keys() - NOISY - {"trimmed-mean"})
+WEIGHTING = sorted(DEFENSES.keys() - NOISY - {"trimmed-mean", "median"})
 # A sum of distances to all clients, the far one included, may order the others anew when that one moves.
 DEAF_TO_THE_REJECTED = sorted(set(REJECTING) - {"krum, all neighbours", "trimmed-mean, whole updates"})
 

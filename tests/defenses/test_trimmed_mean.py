@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 from fedsec.defenses import OptionError, RoundUpdates, TooFewClientsError, Verdict
-from fedsec.defenses import trimmed_mean as module
+from fedsec.defenses import order_statistics as module
 from fedsec.defenses.krum import Distance
 from fedsec.defenses.trimmed_mean import number_trimmed, trim_by_distance, trimmed_mean
 from fedsec.defenses.updates import Matrix, Vector

@@ -9,7 +9,7 @@ from flwr.clientapp import ClientApp
 from numpy.typing import NDArray
 
 from fedsec.engine.local import FIRST_NODE, LocalGrid
-from fedsec.strategies import Flame, Krum, MultiKrum, NormClipNoise, RobustFedAvg, RobustStrategy, TrimmedMean
+from fedsec.strategies import Flame, Krum, Median, MultiKrum, NormClipNoise, RobustFedAvg, RobustStrategy, TrimmedMean
 
 Arrays = dict[str, NDArray[Any]]
 Fault = Callable[[Arrays, dict[str, Any]], None]
@@ -22,6 +22,7 @@ MAKERS: dict[str, Callable[..., RobustStrategy]] = {
     "krum": lambda **kw: Krum(1, **kw),
     "multi-krum": lambda **kw: MultiKrum(1, **kw),
     "trimmed-mean": lambda **kw: TrimmedMean(0.25, **kw),
+    "median": Median,
     "norm-clip-noise": lambda **kw: NormClipNoise(1.0, 0.01, **kw),
     "flame": Flame,
 }
