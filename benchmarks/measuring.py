@@ -2,15 +2,17 @@
 
 import ctypes
 import gc
+import json
 import os
 import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from fedsec.engine.simulation import ENVIRONMENT
 
@@ -98,9 +100,29 @@ def environment() -> str:
     return f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, {packages}"
 
 
-def print_rows(rows: list[tuple[str, ...]]) -> None:
+def print_rows(rows: Sequence[tuple[str, ...]]) -> None:
     """Print rows of texts as a markdown table, the first one as its head."""
-    for number, row in enumerate(rows):
-        print("| " + " | ".join(row) + " |")
-        if number == 0:
-            print("| " + " | ".join("---" for _ in row) + " |")
+    print("\n".join(markdown(rows)))
+
+
+def markdown(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Return rows of texts as the lines of a markdown table, the first one as its head."""
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    return [*lines[:1], "| " + " | ".join("---" for _ in rows[0]) + " |", *lines[1:]]
+
+
+def spread(seconds: Sequence[float]) -> str:
+    """Return the lowest and the highest of several times."""
+    return f"{min(seconds):.3g} to {max(seconds):.3g} s"
+
+
+def write_results(
+    out: Path | None, name: str, tables: Sequence[Sequence[tuple[str, ...]]], results: Mapping[str, Any]
+) -> None:
+    """Write tables as ``name.md`` and numbers as ``name.json`` into the folder ``out``, with the environment."""
+    if out is None:
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    text = "\n\n".join("\n".join(markdown(table)) for table in tables)
+    (out / f"{name}.md").write_text(f"{environment()}\n\n{text}\n")
+    (out / f"{name}.json").write_text(json.dumps({"environment": environment(), **results}, indent=1) + "\n")

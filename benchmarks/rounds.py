@@ -1,139 +1,99 @@
-"""A round on Ray against the same clients trained by a plain loop, in as many processes as there are cores.
+"""A round of ten LeNet-5 clients on every engine, against Flower as it comes and against plain loops.
 
-``python -m benchmarks.rounds [--examples 60000] [--rounds 4]``
+``python -m benchmarks.rounds [--examples 60000] [--rounds 6] [--passes 2] [--out FOLDER]``
+
+Every arrangement runs in a process of its own, with the memory settings that a person would have there: fedsec sets
+them for the processes it starts, Flower alone does not. They take turns, so that a machine that slows down slows all.
 """
 
 import argparse
-import multiprocessing
+import json
 import os
+import subprocess
+import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
-import datasets
 import numpy as np
-from numpy.typing import NDArray
 
-from benchmarks.measuring import environment, print_rows, with_malloc_settings
-from fedsec.client_app import build_client
+from benchmarks.arrangements import ARRANGEMENTS
+from benchmarks.clients import configuration, write_images
+from benchmarks.measuring import environment, print_rows, spread, write_results
 from fedsec.data.datasets import load
-from fedsec.engine.run import execute
-from fedsec.federation import initial_arrays
-from fedsec.runs.config import RunConfig
-from fedsec.runs.loading import parse
-from fedsec.runs.record import RoundRecord, RunFolder
+from fedsec.engine.simulation import ENVIRONMENT
 
-Arrays = list[NDArray[np.generic]]
-
-
-class Unseen:
-    """Shows nothing."""
-
-    def started(self, config: RunConfig, folder: RunFolder, first_round: int) -> None:
-        """Show nothing."""
-
-    def noticed(self, text: str) -> None:
-        """Show nothing."""
-
-    def finished_round(self, record: RoundRecord) -> None:
-        """Show nothing."""
+PLAIN, TUNED, LOOP, COHORT = "Flower as shipped", "engine ray", "plain loop, a process a core", "engine cohort"
 
 
 def main() -> None:
-    """Measure and print."""
-    with_malloc_settings()
+    """Measure and print; or measure one arrangement, and print its seconds as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--examples", type=int, default=60_000)
-    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--passes", type=int, default=2)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--only", choices=list(ARRANGEMENTS), help=argparse.SUPPRESS)
+    parser.add_argument("--dataset", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.only:
+        config = configuration(options.dataset, rounds=options.rounds + 1)
+        print(json.dumps(ARRANGEMENTS[options.only].rounds(config)[1:]))
+        return
     with tempfile.TemporaryDirectory() as folder:
-        os.environ |= {
-            "FEDSEC_CACHE": f"{folder}/cache",
-            "FEDSEC_RUNS": f"{folder}/runs",
-            "FLWR_TELEMETRY_ENABLED": "0",
-        }
-        config = configuration(write_images(Path(folder) / "images", options.examples), options.rounds)
-        load(config.data.dataset, "train")
-        times: dict[str, list[float]] = {"plain": [], "ray": [], "total": []}
-        for _ in range(2):  # in turn, so that a machine that slows down slows both
-            times["plain"] += plain_rounds(config)
-            trained, total = ray_rounds(config)
-            times["ray"] += trained
-            times["total"] += total
-    medians = {name: float(np.median(seconds)) for name, seconds in times.items()}
-    print(f"\n10 LeNet-5 clients, {options.examples // 10:,} images each, one epoch; {environment()}\n")
-    spread = {name: f"{min(seconds):.2f} to {max(seconds):.2f} s" for name, seconds in times.items()}
-    print_rows(
-        [
-            ("round", "median", "spread", "times the plain loop"),
-            (f"plain loop, {cores()} processes", f"{medians['plain']:.2f} s", spread["plain"], "1.00"),
-            ("Ray, training", f"{medians['ray']:.2f} s", spread["ray"], f"{medians['ray'] / medians['plain']:.2f}"),
-            (
-                "Ray, with aggregation and evaluation",
-                f"{medians['total']:.2f} s",
-                spread["total"],
-                f"{medians['total'] / medians['plain']:.2f}",
-            ),
-        ]
+        os.environ |= {"FEDSEC_CACHE": f"{folder}/cache", "FEDSEC_RUNS": f"{folder}/runs"}
+        dataset = write_images(Path(folder) / "images", options.examples)
+        load(str(dataset), "train")
+        seconds: dict[str, list[float]] = {name: [] for name in ARRANGEMENTS}
+        for _ in range(options.passes):
+            for name in ARRANGEMENTS:
+                seconds[name] += measured_alone(name, dataset, options.rounds)
+    print(f"\n10 LeNet-5 clients, {options.examples // 10:,} images each, one epoch; {environment()}")
+    print(
+        f"seconds of a round without evaluation; {options.passes} x {options.rounds} rounds each, the first left out\n"
     )
+    report(seconds, options.out)
 
 
-def configuration(dataset: Path, rounds: int) -> RunConfig:
-    """Return a run of ten clients on ``dataset``."""
-    tables: dict[str, Any] = {
-        "run": {"name": "bench"},
-        "data": {"dataset": str(dataset), "partition": "iid"},
-        "federation": {"clients": 10, "rounds": rounds + 1, "local-epochs": 1, "batch-size": 64},
-        "attack": {"kind": "none"},
-        "defense": {"strategy": "fedavg"},
-    }
-    return parse(tables)
+def measured_alone(name: str, dataset: Path, rounds: int) -> list[float]:
+    """Return the seconds of an arrangement's rounds, measured in a process of its own."""
+    settings = {key: value for key, value in os.environ.items() if not key.startswith("MALLOC_")}
+    settings |= {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1"}
+    settings.pop("OMP_NUM_THREADS", None)
+    if ARRANGEMENTS[name].tuned:
+        settings |= ENVIRONMENT
+    command = [sys.executable, "-m", "benchmarks.rounds", "--only", name]
+    command += ["--dataset", str(dataset), "--rounds", str(rounds)]
+    finished = subprocess.run(command, env=settings, check=True, stdout=subprocess.PIPE, text=True)
+    found: list[float] = json.loads(finished.stdout.splitlines()[-1])
+    return found
 
 
-def write_images(folder: Path, examples: int) -> Path:
-    """Write random images in MNIST's layout, and return their folder."""
-    rng = np.random.default_rng(0)
-    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(num_classes=10)})
-    folder.mkdir()
-    for split, count in (("train", examples), ("test", 1000)):
-        images = list(rng.integers(0, 256, (count, 28, 28), dtype=np.uint8))
-        table = datasets.Dataset.from_dict({"image": images, "label": rng.integers(0, 10, count)}, features=features)
-        table.to_parquet(folder / f"{split}.parquet")
-    return folder
-
-
-def plain_rounds(config: RunConfig) -> list[float]:
-    """Return the seconds of each round but the first, its clients dealt to a process a core."""
-    arrays = list(initial_arrays(config, load(config.data.dataset, "test")).values())
-    clients = range(config.federation.clients)
-    seconds = []
-    with multiprocessing.get_context("spawn").Pool(cores()) as pool:
-        for server_round in range(1, config.federation.rounds + 1):
-            start = time.perf_counter()
-            tasks = [(config, client, arrays, server_round) for client in clients]
-            updates = pool.starmap(train_one, tasks, chunksize=1)
-            arrays = [np.mean(parts, axis=0, dtype=np.float32) for parts in zip(*updates, strict=True)]
-            seconds.append(time.perf_counter() - start)
-    return seconds[1:]
-
-
-def cores() -> int:
-    """Return how many processes train at once: one a core, as Ray's actors do."""
-    return os.cpu_count() or 1
-
-
-def train_one(config: RunConfig, client: int, arrays: Arrays, server_round: int) -> Arrays:
-    """Train one client of a round."""
-    return build_client(config, client).fit(arrays, {"server-round": server_round})[0]
-
-
-def ray_rounds(config: RunConfig) -> tuple[list[float], list[float]]:
-    """Return the seconds of training, and of everything, of each round but the first."""
-    folder = RunFolder.create(config)
-    execute(config, folder, Unseen(), engine="ray")
-    seconds = [record["seconds"] for record in folder.rounds()[2:]]
-    return [stage["train"] for stage in seconds], [stage["total"] for stage in seconds]
+def report(seconds: dict[str, list[float]], out: Path | None) -> None:
+    """Print every arrangement, and the goals."""
+    medians = {name: float(np.median(of_one)) for name, of_one in seconds.items()}
+    head = ("round", "median", "lowest to highest", f"{PLAIN} / this", "this / plain loop")
+    rows = [head] + [
+        (
+            name,
+            f"{medians[name]:.2f} s",
+            spread(of_one),
+            f"{medians[PLAIN] / medians[name]:.2f}",
+            f"{medians[name] / medians[LOOP]:.2f}",
+        )
+        for name, of_one in seconds.items()
+    ]
+    faster, tuned = medians[PLAIN] / medians[COHORT], medians[TUNED] / medians[LOOP]
+    goals = [
+        ("goal", "measured", "reached"),
+        (f"engine cohort >= 2.0 x faster than {PLAIN}", f"{faster:.2f} x", "yes" if faster >= 2.0 else "no"),
+        ("engine ray <= 1.05 x the plain loop", f"{tuned:.2f} x", "yes" if tuned <= 1.05 else "no"),
+    ]
+    print_rows(rows)
+    print()
+    print_rows(goals)
+    results: dict[str, Any] = {"seconds": seconds, "medians": medians}
+    write_results(out, "rounds", [rows, goals], results)
 
 
 if __name__ == "__main__":
