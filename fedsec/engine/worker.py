@@ -3,14 +3,16 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from flwr.client import NumPyClient
-from flwr.common import NDArrays, Scalar
+from flwr.common import NDArrays
 from flwr.common.constant import ErrorCode
 from numpy.typing import NDArray
 
-from fedsec.clients import BenignClient
+from fedsec.clients import BenignClient, LocalTask
+from fedsec.clients.app import read_fitted
 from fedsec.clients.benign import Fitted, fit_cohort
 from fedsec.defenses.updates import Matrix, Vector
 from fedsec.engine.rows import RowsHandle, open_rows
@@ -18,6 +20,7 @@ from fedsec.engine.throughput import measure
 from fedsec.runs.config import RunConfig
 from fedsec.strategies.intake import Admitted, Limits, Reply, admit, reason_of
 from fedsec.strategies.layout import BatchNorm, Layout
+from fedsec.strategies.replies import last_line
 
 MakeClient = Callable[[RunConfig, int], NumPyClient]
 
@@ -61,7 +64,7 @@ class Answer:
         seat: the client and its row.
         admitted: what its reply claims, or ``None`` where it is dropped.
         reason: why it is dropped.
-        metrics: what else it reports.
+        metrics: the numbers that it reports.
         side: (side_width,) what is kept apart of its update.
         row: (d,) its update, where the matrix is not shared.
     """
@@ -69,7 +72,7 @@ class Answer:
     seat: Seat
     admitted: Admitted | None
     reason: str = ""
-    metrics: Mapping[str, Scalar] | None = None
+    metrics: Mapping[str, object] | None = None
     side: Vector | None = None
     row: NDArray[np.float32] | None = None
 
@@ -109,18 +112,24 @@ class Worker:
 
     def measure(self, make_client: MakeClient, config: RunConfig, client: int, largest: int) -> dict[int, float]:
         """Return the examples trained in a second by cohort size (:func:`~fedsec.engine.throughput.measure`)."""
-        typical = make_client(config, client)
-        return measure(typical, largest) if isinstance(typical, BenignClient) else {1: 1.0}
+        try:
+            typical = make_client(config, client)
+            return measure(typical, largest) if isinstance(typical, BenignClient) else {1: 1.0}
+        except Exception:  # which is its answer when it is to train
+            return {1: 1.0}
 
     def _answer(self, task: Task, layout: Layout, seat: Seat, result: Fitted | Exception) -> Answer:
-        if isinstance(result, Exception):
-            reason = f"error {ErrorCode.CLIENT_APP_RAISED_EXCEPTION}: {type(result).__name__}: {result}"
-            return Answer(seat, None, reason.splitlines()[0][:300])
-        arrays, examples, metrics = result
+        try:
+            if isinstance(result, Exception):
+                raise result
+            arrays, records = read_fitted(layout.sent, result)
+        except Exception as error:
+            reason = last_line(f"{type(error).__name__}: {error}")
+            return Answer(seat, None, f"error {ErrorCode.CLIENT_APP_RAISED_EXCEPTION}: {reason}")
+        metrics = dict(records["metrics"])
         row = np.empty(layout.width, np.float32) if self._rows is None else self._rows[seat.row, : layout.width]
         side = np.empty(layout.side_width)
-        loss = metrics.get("loss")
-        reply = Reply(seat.client, lambda: dict(zip(layout.sent, arrays, strict=True)), examples, loss)
+        reply = Reply(seat.client, lambda: arrays, metrics["num-examples"], metrics.get("loss"))
         try:
             admitted = admit(reply, layout, task.limits, row, side)
         except Exception as error:  # a client may return anything
@@ -155,10 +164,17 @@ def _fit_together(task: Task, clients: Mapping[Seat, NumPyClient], parameters: N
     }
     if len(plain) < 2:
         return {}
+    shared = next(iter(plain.values())).task
     try:
+        plain = {seat: client for seat, client in plain.items() if _shared(client.task) == _shared(shared)}
         members = {seat: client.member(parameters, task.server_round) for seat, client in plain.items()}
         members = {seat: member for seat, member in members.items() if len(member.labels)}
-        fitted = fit_cohort(next(iter(plain.values())).task, list(members.values()))
+        fitted = fit_cohort(shared, list(members.values()))
     except Exception:  # whoever is at fault fails alone as well, and alone
         return {}
     return dict(zip(members, fitted, strict=True))
+
+
+def _shared(task: LocalTask) -> tuple[Any, ...]:
+    """Return what clients must have in common to be trained at once."""
+    return task.grouped, task.settings, task.device, task.normalise
