@@ -233,7 +233,7 @@ def _engine(name: str) -> Any:
     if name != "local":
         from fedsec.engine.simulation import require_ray
 
-        require_ray()
+        require_ray(name)
     return name
 
 

@@ -114,7 +114,7 @@ def test_resuming_a_finished_run_s_folder_shows_its_result_again(run_file: Path)
     ("arguments", "expected"),
     [
         (["run", "missing.toml"], "missing.toml: No such file or directory; give a TOML file"),
-        (["run", "--engine", "spark"], "--engine: found 'spark'; expected 'ray' or 'local'"),
+        (["run", "--engine", "spark"], "--engine: found 'spark'; expected 'ray', 'cohort' or 'local'"),
         (["run", "--set", "data.dataset=nowhere"], "data.dataset: found 'nowhere'"),
         (["run", "--set", "data.dataset=dermamnist"], "Set FEDSEC_DATA to a folder that holds dermamnist/"),
         (["run", "--set", "attack.source=12"], "attack.source: found 12; expected a class of digits, 0 to 9"),

@@ -1,6 +1,6 @@
 """One NumPyClient for Flower's servers, new and legacy."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -8,6 +8,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricR
 from flwr.client import NumPyClient
 from flwr.clientapp import ClientApp
 from flwr.common import Scalar
+from numpy.typing import NDArray
 
 ClientFunction = Callable[[Context], NumPyClient]
 Describe = Callable[[Context], Mapping[str, Any]]
@@ -43,15 +44,16 @@ def make_client_app(client_fn: ClientFunction, describe: Describe | None = None)
     @app.train()
     def train(message: Message, context: Context) -> Message:
         arrays, config = _request(message)
-        returned, examples, metrics = client_fn(context).fit([a.numpy() for a in arrays.values()], config)
-        record = ArrayRecord({key: Array(np.asarray(array)) for key, array in zip(arrays, returned, strict=True)})
-        return Message(RecordDict({"arrays": record, **_metrics(metrics, examples)}), reply_to=message)
+        fitted = client_fn(context).fit([a.numpy() for a in arrays.values()], config)
+        returned, metrics = read_fitted(arrays, fitted)
+        record = ArrayRecord({key: Array(array) for key, array in returned.items()})
+        return Message(RecordDict({"arrays": record, **metrics}), reply_to=message)
 
     @app.evaluate()
     def evaluate(message: Message, context: Context) -> Message:
         arrays, config = _request(message)
         loss, examples, metrics = client_fn(context).evaluate([a.numpy() for a in arrays.values()], config)
-        return Message(RecordDict(_metrics({"loss": loss, **metrics}, examples)), reply_to=message)
+        return Message(RecordDict({**_metrics({"loss": loss, **metrics}, examples)}), reply_to=message)
 
     @app.query("whoami")
     def whoami(message: Message, context: Context) -> Message:
@@ -59,6 +61,18 @@ def make_client_app(client_fn: ClientFunction, describe: Describe | None = None)
         return Message(RecordDict({"node": ConfigRecord(dict(answer))}), reply_to=message)
 
     return app
+
+
+def read_fitted(
+    names: Iterable[str], fitted: Any
+) -> tuple[dict[str, NDArray[np.generic]], dict[str, MetricRecord | ConfigRecord]]:
+    """Return the arrays by name and the records of metrics that a client's ``fit`` returned, whatever that is.
+
+    Raises:
+        Exception: any, where it is not what ``fit`` should return.
+    """
+    returned, examples, metrics = fitted
+    return dict(zip(names, map(np.asarray, returned), strict=True)), _metrics(metrics, examples)
 
 
 def is_legacy(message: Message) -> bool:
@@ -85,12 +99,12 @@ def _request(message: Message) -> tuple[ArrayRecord, dict[str, Scalar]]:
     return arrays[0], config
 
 
-def _metrics(metrics: Mapping[str, Any], examples: int) -> dict[str, ArrayRecord | MetricRecord | ConfigRecord]:
+def _metrics(metrics: Mapping[str, Any], examples: int) -> dict[str, MetricRecord | ConfigRecord]:
     """Return metrics as records: numbers in a MetricRecord, which takes no text and no flags, the rest beside it."""
     plain = {k: v.item() if isinstance(v, np.generic) else v for k, v in metrics.items()}
     numbers = {k: v for k, v in plain.items() if all(_is_number(x) for x in (v if isinstance(v, list) else [v]))}
     rest = {k: v for k, v in plain.items() if k not in numbers}
-    records: dict[str, ArrayRecord | MetricRecord | ConfigRecord] = {
+    records: dict[str, MetricRecord | ConfigRecord] = {
         "metrics": MetricRecord({**numbers, "num-examples": int(examples)})
     }
     if rest:

@@ -104,7 +104,9 @@ def _judge(
         if place != answer.seat.row:  # a client before it was dropped
             rows[place] = rows[answer.seat.row]
     updates = round_updates([answer.admitted for answer in good if answer.admitted], rows[: len(good)])
-    side = np.array([answer.side for answer in good]).reshape(len(good), -1)
+    side = np.stack([answer.side for answer in good if answer.side is not None]) if good else np.empty((0, 0))
     dropped = [Dropped(answer.seat.client, answer.reason) for answer in answers if answer.admitted is None]
     judged = strategy.judge_updates(server_round, updates, side, dropped)
-    return judged, mean_of_common([answer.metrics or {} for answer in good]) if judged is not None else {}
+    return judged, mean_of_common(
+        [answer.metrics or {} for answer in good], strategy.weighted_by_key
+    ) if judged is not None else {}

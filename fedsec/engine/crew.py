@@ -65,7 +65,7 @@ class RayCrew:
         try:
             import ray
         except ImportError as error:
-            raise RayMissingError(f"{MISSING} ({error})") from None
+            raise RayMissingError(f"{MISSING.format('cohort')} ({error})") from None
         self._ray = ray
         self._owns_ray = not ray.is_initialized()
         if self._owns_ray:

@@ -82,9 +82,14 @@ class CohortPool:
         if key not in self._measured:
             crew = self._started()
             calls = [crew.call(w, "measure", make_client, config, client, largest) for w in range(len(crew))]
-            answers = [crew.result(call) for call in calls]
-            common = set.intersection(*(set(answer) for answer in answers))
-            self._measured[key] = {size: sum(answer[size] for answer in answers) for size in sorted(common)}
+            answers: list[Mapping[int, float]] = []
+            for worker, call in enumerate(calls):
+                try:
+                    answers.append(crew.result(call))
+                except WorkerDiedError:
+                    crew.replace(worker)
+            common = set(answers[0]).intersection(*answers) if answers else set()
+            self._measured[key] = {size: sum(answer[size] for answer in answers) for size in sorted(common)} or {1: 1.0}
         return self._measured[key]
 
     def train(

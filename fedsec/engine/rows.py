@@ -44,8 +44,12 @@ class SharedRows:
         if not hasattr(os, "memfd_create"):
             raise OSError("this system has no anonymous files")
         self._file = os.memfd_create("fedsec-rows")
-        os.ftruncate(self._file, max(1, 4 * shape[0] * shape[1]))
-        self.rows = _mapped(self._file, shape)
+        try:
+            os.ftruncate(self._file, max(1, 4 * shape[0] * shape[1]))
+            self.rows = _mapped(self._file, shape)
+        except OSError:
+            self.close()
+            raise
         self.handle = RowsHandle(machine, f"/proc/{os.getpid()}/fd/{self._file}", shape, next(_serials))
 
     def close(self) -> None:

@@ -13,7 +13,7 @@ from flwr.serverapp import Grid, ServerApp
 
 Result = TypeVar("Result")
 
-MISSING = "--engine: found 'ray', and Ray is not installed; expected 'local', or Ray: pip install 'fedsec[simulation]'"
+MISSING = "--engine: found '{}', and Ray is not installed; expected 'local', or Ray: pip install 'fedsec[simulation]'"
 
 ENVIRONMENT = {
     # Without these, glibc gives a training step's buffers back to the kernel and faults them in again at the
@@ -34,10 +34,10 @@ class RayMissingError(RuntimeError):
     """Ray is not installed."""
 
 
-def require_ray() -> None:
+def require_ray(engine: str) -> None:
     """Raise :class:`RayMissingError` where Ray is not installed, without importing it: that takes seconds."""
     if find_spec("ray") is None:
-        raise RayMissingError(MISSING)
+        raise RayMissingError(MISSING.format(engine))
 
 
 def run_on_ray(
@@ -55,7 +55,7 @@ def run_on_ray(
         from flwr.simulation import run_simulation
         from flwr.simulation.ray_transport import ray_actor as _  # noqa: F401 (fails where Ray is missing)
     except ImportError as error:
-        raise RayMissingError(f"{MISSING} ({error})") from None
+        raise RayMissingError(f"{MISSING.format('ray')} ({error})") from None
 
     results: list[Result] = []
     failures: list[BaseException] = []

@@ -22,7 +22,7 @@ def measure(client: BenignClient, largest: int) -> dict[int, float]:
     """Return the examples trained in a second by cohort size, for sizes up to ``largest``.
 
     Only size 1 is tried where the network cannot be trained for several clients at once. Where steps take long, the
-    first size that is slower than the one before is the last.
+    first size that is slower than the one before is the last. So is one that fails, for want of memory for instance.
 
     Args:
         client: one that is typical; it must hold examples.
@@ -34,7 +34,12 @@ def measure(client: BenignClient, largest: int) -> dict[int, float]:
     for size in sizes:
         if size > 1 and (size > largest or client.task.grouped is None):
             break
-        first = _seconds(client, size, batch, steps=1)  # which also sets things up
+        try:
+            first = _seconds(client, size, batch, steps=1)  # which also sets things up
+        except Exception:
+            if size == 1:
+                raise
+            break
         if first > SECONDS:
             rates[size] = size * batch / first
             if size > 1 and rates[size] < max(rates.values()):

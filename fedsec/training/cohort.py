@@ -100,7 +100,9 @@ class _Cohort:
         ]
         self.done = [0] * len(members)
         self.tensors = {
-            name: _stacked([torch.tensor(member.start[place]) for member in members]).to(device)
+            name: _stacked([torch.tensor(member.start[place], dtype=model.dtypes[name]) for member in members]).to(
+                device
+            )
             for place, name in enumerate(model.names)
         }
         self.moments = {name: torch.zeros_like(self.tensors[name]) for name in model.parameters}
@@ -119,7 +121,7 @@ class _Cohort:
         losses = self.totals.tolist()
         tensors = [tensor.cpu().numpy() for tensor in self.tensors.values()]
         return [
-            Trained([tensor[lane] for tensor in tensors], losses[lane] / count)
+            Trained([tensor[lane, ...] for tensor in tensors], losses[lane] / count)
             for lane, count in enumerate(self.counts)
         ]
 
@@ -147,7 +149,9 @@ class _Cohort:
         logits = self.model(images.contiguous(memory_format=torch.channels_last), tensors, split)[:, :size]
         wanted = self.labels[chosen[:, :size].reshape(-1)]
         losses = F.cross_entropy(logits.flatten(0, 1), wanted, reduction="none").view(members, size).mean(1)
-        return losses.detach(), list(torch.autograd.grad(losses.sum(), trained))
+        # A parameter that the network does not use stays as it is.
+        gradients = torch.autograd.grad(losses.sum(), trained, allow_unused=True, materialize_grads=True)
+        return losses.detach(), list(gradients)
 
     def _descend(self, lanes: slice, gradients: list[torch.Tensor]) -> None:
         """Take a step of SGD, with momentum as :class:`torch.optim.SGD` has it."""

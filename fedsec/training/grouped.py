@@ -8,6 +8,7 @@ parameter and buffer of the network has a leading dimension of k. A lane's batch
 lie side by side as lanes do, with the same weights.
 """
 
+import copy
 import operator
 from collections.abc import Callable
 from typing import Any, Literal
@@ -40,13 +41,15 @@ class GroupedModel:
     Attributes:
         names: the parameters and buffers of a lane, in the order of the state dict.
         parameters: those of them that are trained.
+        dtypes: of each of them.
 
     Raises:
         UnsupportedLayerError: one of its layers is not known here.
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self.names = tuple(model.state_dict())
+        self.dtypes = {name: tensor.dtype for name, tensor in model.state_dict().items()}
+        self.names = tuple(self.dtypes)
         self.parameters = tuple(name for name, parameter in model.named_parameters() if parameter.requires_grad)
         self.has_batchnorm = any(isinstance(module, nn.BatchNorm2d) for module in model.modules())
         self._forward = _Conversion(model, self.names).result()
@@ -75,8 +78,12 @@ class _Conversion:
     """Copies the graph of a network layer by layer, each replaced by its counterpart for many lanes."""
 
     def __init__(self, model: nn.Module, names: tuple[str, ...]) -> None:
+        if any(module._forward_hooks or module._forward_pre_hooks for module in model.modules()):
+            raise UnsupportedLayerError(f"{type(model).__name__} has hooks")
+        if len(list(model.parameters())) < len(list(model.named_parameters(remove_duplicate=False))):
+            raise UnsupportedLayerError(f"{type(model).__name__} has layers that share their weights")
         try:
-            self.traced = fx.symbolic_trace(model)
+            self.traced = fx.symbolic_trace(copy.deepcopy(model).train())  # it may do something else in evaluation
         except Exception as error:  # a network that decides on what it sees cannot be traced, and fails in any way
             raise UnsupportedLayerError(f"{type(model).__name__} cannot be traced ({error})") from error
         self.graph = fx.Graph()
