@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from flwr.client import NumPyClient
@@ -25,8 +25,7 @@ from fedsec.strategies.replies import last_line
 MakeClient = Callable[[RunConfig, int], NumPyClient]
 
 
-@dataclass(frozen=True, slots=True)
-class Seat:
+class Seat(NamedTuple):
     """A client of a round, and its row of the matrix."""
 
     row: int
@@ -56,8 +55,7 @@ class Task:
     batchnorm: BatchNorm
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What came of one client.
 
     Attributes:
