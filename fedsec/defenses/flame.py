@@ -6,15 +6,15 @@ from typing import Literal
 import numpy as np
 from hdbscan import HDBSCAN
 
-from fedsec.defenses.distances import cosine_distances, gram_matrix, inner_products
+from fedsec.defenses.distances import Geometry, geometry, squared_norm
 from fedsec.defenses.mean import weighted_sum
 from fedsec.defenses.norm_clipping import (
     Clip,
     NoiseScale,
-    add_noise,
     check_clip_and_noise,
     clip_factors,
     clip_norm,
+    draw_noise,
 )
 from fedsec.defenses.updates import BoolVector, RoundUpdates, TooFewClientsError, Vector, Verdict
 
@@ -58,43 +58,40 @@ def flame(
     n = len(updates)
     if n < 3:
         raise TooFewClientsError("strategy", f"FLAME needs at least 3 clients to find a majority; got n={n}.")
-    gram = gram_matrix(updates.deltas)
-    norms = np.sqrt(np.diag(gram))
-    distances = cosine_distances(gram)
-    if global_vector is not None:
-        distances = model_cosine_distances(gram, inner_products(updates.deltas, global_vector), global_vector)
+    drawn = draw_noise(updates.deltas.shape[1], noise, rng)
+    found = geometry(updates.deltas, global_vector)
+    norms = np.sqrt(found.squared_norms)
+    distances = (
+        found.cosine_distances if global_vector is None else model_cosine_distances(found, squared_norm(global_vector))
+    )
     accepted = majority_cluster(distances)
     bound = clip_norm(norms, clip)
     weights = np.where(accepted, clip_factors(norms, bound), 0.0) / accepted.sum()
     sigma = noise * bound if noise_scale == "clip" else noise
-    delta = add_noise(weighted_sum(updates.deltas, weights), sigma, rng)
+    delta = weighted_sum(updates.deltas, weights, drawn(), sigma)
     return Verdict(delta, weights, distances[:, accepted].mean(axis=1))
 
 
-def model_cosine_distances(gram: Vector, products: Vector, global_vector: Vector) -> Vector:
+def model_cosine_distances(updates: Geometry, squared_norm: float) -> Vector:
     """Return 1 - cosine between the local models G + delta_i, (n, n), without forming them.
 
     Near convergence these are about 1e-6, beyond what sums over whole models can resolve in float32. A model of
     zeros has no direction, and is at distance 1 from every other one.
 
     Args:
-        gram: (n, n) inner products of the updates.
-        products: (n,) inner products of the updates with the global model.
-        global_vector: (d,) global model G.
+        updates: how the updates lie to one another and to the global model G.
+        squared_norm: |G|^2.
     """
-    squared_norm = float(np.dot(global_vector, global_vector))
+    diagonal, products = updates.squared_norms, updates.products
     shift = products - products.mean()
-    # <W_i, W_j> = |G|^2 + <G, d_i> + <G, d_j> + <d_i, d_j>, as a Gram matrix; distances cancel |G|^2 exactly.
-    model_gram = squared_norm + products[:, None] + products[None, :] + gram
-    diagonal = np.diag(gram)
-    squared_norms = np.diag(model_gram)
+    squared_norms = squared_norm + products + products + diagonal  # |W_i|^2 = |G|^2 + 2 <G, d_i> + |d_i|^2
     zero = squared_norms <= ZERO * (squared_norm + diagonal)
     norms = np.sqrt(np.where(zero, 1.0, squared_norms))
-    squared = diagonal[:, None] + diagonal[None, :] - 2.0 * gram
+    # |W_i - W_j| is |d_i - d_j|, and |G| cancels from the difference of the norms before it is ever formed.
     norm_difference = (2.0 * (shift[:, None] - shift[None, :]) + diagonal[:, None] - diagonal[None, :]) / (
         norms[:, None] + norms[None, :]
     )
-    distances = (squared - norm_difference**2) / (2.0 * np.outer(norms, norms))
+    distances = (updates.squared_distances - norm_difference**2) / (2.0 * np.outer(norms, norms))
     distances[zero, :] = distances[:, zero] = 1.0
     np.fill_diagonal(distances, 0.0)
     clipped: Vector = np.clip(distances, 0.0, 2.0)

@@ -1,10 +1,12 @@
 """Norm clipping and noise.  Sun et al., *Can You Really Backdoor Federated Learning?*, 2019.  arXiv:1911.07963"""
 
+from collections.abc import Callable
 from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fedsec.defenses.blocks import meanwhile
 from fedsec.defenses.distances import row_norms
 from fedsec.defenses.mean import weighted_sum
 from fedsec.defenses.updates import OptionError, RoundUpdates, Vector, Verdict, check_choice
@@ -37,11 +39,12 @@ def norm_clip_noise(
         OptionError: ``clip`` is not positive, or ``noise`` is negative.
     """
     check_clip_and_noise(clip, noise, noise_scale)
+    drawn = draw_noise(updates.deltas.shape[1], noise, rng)
     norms = row_norms(updates.deltas)
     bound = clip_norm(norms, clip)
     weights = clip_factors(norms, bound) / len(updates)
     sigma = noise * bound if noise_scale == "clip" else noise
-    return Verdict(add_noise(weighted_sum(updates.deltas, weights), sigma, rng), weights, norms)
+    return Verdict(weighted_sum(updates.deltas, weights, drawn(), sigma), weights, norms)
 
 
 def check_clip_and_noise(clip: Clip, noise: float, noise_scale: NoiseScale) -> None:
@@ -63,11 +66,12 @@ def clip_factors(norms: Vector, bound: float) -> Vector:
     return np.minimum(1.0, np.divide(bound, norms, out=np.ones_like(norms), where=norms > 0.0))
 
 
-def add_noise(vector: NDArray[np.float32], sigma: float, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Return ``vector`` (d,) plus Gaussian noise of standard deviation ``sigma`` on every coordinate."""
-    if sigma == 0.0:
-        return vector
-    noise = rng.standard_normal(len(vector), dtype=np.float32)
-    noise *= np.float32(sigma)
-    noise += vector
-    return noise
+def draw_noise(size: int, noise: float, rng: np.random.Generator) -> Callable[[], NDArray[np.float32] | None]:
+    """Let another thread draw ``size`` standard normal values; return what waits for them.
+
+    Both rules that add noise have better to do meanwhile, and only then know its standard deviation. Nothing is
+    drawn where ``noise`` is 0, and ``None`` is the answer.
+    """
+    if noise == 0.0:
+        return lambda: None
+    return meanwhile(lambda: rng.standard_normal(size, dtype=np.float32), size)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from threadpoolctl import threadpool_info
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from fedsec.defenses import blocks
-from fedsec.defenses.blocks import map_blocks, sum_blocks
+from fedsec.defenses.blocks import map_blocks, meanwhile, sum_blocks
 from tests.defenses.rounds import brief
 
 
@@ -56,12 +56,27 @@ def test_a_large_matrix_goes_to_the_other_threads() -> None:
     assert threading.get_ident() not in idents
 
 
-def test_blas_is_held_to_one_thread_and_let_go_again() -> None:
+@pytest.mark.parametrize("columns", [10, blocks.SMALL])
+def test_blas_is_held_to_one_thread_and_let_go_again(columns: int) -> None:
     np.ones((2, 2)) @ np.ones((2, 2))
-    before = blas_threads()
-    inside = map_blocks(lambda _: blas_threads(), (1, blocks.SMALL), blocks.SMALL)[0]
-    assert set(inside) <= {1}
-    assert blas_threads() == before
+    with threadpool_limits(2, "blas"):
+        before = blas_threads()
+        inside = map_blocks(lambda _: blas_threads(), (1, columns), columns)[0]
+        assert set(inside) <= {1}
+        assert blas_threads() == before
+
+
+@pytest.mark.parametrize(("columns", "here"), [(blocks.LONG - 1, True), (blocks.LONG, False)])
+def test_only_long_work_is_given_to_another_thread_meanwhile(columns: int, here: bool) -> None:
+    answer = meanwhile(threading.get_ident, columns)
+    assert (answer() == threading.get_ident()) == here
+
+
+@pytest.mark.parametrize("columns", [1, blocks.LONG])
+def test_an_error_meanwhile_reaches_who_asks_for_the_answer(columns: int) -> None:
+    answer = meanwhile(lambda: 1 // 0, columns)
+    with pytest.raises(ZeroDivisionError):
+        answer()
 
 
 @pytest.mark.parametrize("rows", [1, blocks.SMALL])

@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose
 
 from fedsec.defenses import RoundUpdates, TooFewClientsError
 from fedsec.defenses import flame as module
-from fedsec.defenses.distances import gram_matrix, inner_products
+from fedsec.defenses.distances import geometry, squared_norm
 from fedsec.defenses.flame import flame, majority_cluster, model_cosine_distances, noise_level
 from fedsec.defenses.norm_clipping import NoiseScale
 from fedsec.defenses.updates import Matrix, Vector
@@ -50,7 +50,7 @@ def slow_flame(updates: RoundUpdates, global_vector: Vector) -> tuple[list[bool]
 
 
 def model_cosines(rows: Matrix, global_vector: Vector) -> Vector:
-    return model_cosine_distances(gram_matrix(rows), inner_products(rows, global_vector), global_vector)
+    return model_cosine_distances(geometry(rows, global_vector), squared_norm(global_vector))
 
 
 def two_groups(majority: int, minority: int) -> RoundUpdates:

@@ -1,5 +1,7 @@
 """Plain averaging, and the weighted sum under most defenses."""
 
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 from fedsec.defenses import RoundUpdates
+from fedsec.defenses import mean as module
 from fedsec.defenses.mean import Weighting, mean, weighted_sum
 from fedsec.defenses.updates import Matrix, Vector
 from tests.defenses.rounds import brief, normal_rows, round_of, rounds
@@ -71,3 +74,29 @@ def test_rows_of_weight_zero_are_not_read(kept: list[int]) -> None:
 
 def test_no_weights_at_all_give_zero() -> None:
     assert np.array_equal(weighted_sum(normal_rows(3, 5), np.zeros(3)), np.zeros(5, np.float32))
+
+
+def test_what_the_sum_is_added_to_is_scaled_and_makes_room_for_it() -> None:
+    onto = np.array([1.0, 2.0], np.float32)
+    total = weighted_sum(np.array([[1.0, 1.0], [3.0, 5.0]], np.float32), np.array([0.5, 0.5]), onto, 10.0)
+    assert_allclose(total, [12.0, 23.0])
+    assert total is onto
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 8, 9, 17])
+@pytest.mark.parametrize("compiled", [True, False])
+def test_long_rows_are_summed_alike_with_numba_and_without(
+    n: int, compiled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, weights = normal_rows(n, 20_001), np.linspace(-1.0, 2.0, n)
+    weights[n // 2 + 1 :: 2] = 0.0
+    expected = weights @ rows.astype(np.float64)
+    rows[weights == 0.0] = np.nan
+    monkeypatch.setattr(module, "LONG", 1)
+    if compiled:
+        pytest.importorskip("numba")
+    else:
+        monkeypatch.setitem(sys.modules, "fedsec.defenses.compiled_products", None)
+    onto = normal_rows(1, 20_001, seed=1)[0]
+    assert_allclose(weighted_sum(rows, weights), expected, atol=1e-5)
+    assert_allclose(weighted_sum(rows, weights, onto.copy(), 2.0), expected + 2.0 * onto, atol=2e-5)

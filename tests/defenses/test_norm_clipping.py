@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-from fedsec.defenses import RoundUpdates
-from fedsec.defenses.norm_clipping import Clip, add_noise, clip_factors, clip_norm, norm_clip_noise
+from fedsec.defenses import RoundUpdates, blocks
+from fedsec.defenses.norm_clipping import Clip, clip_factors, clip_norm, draw_noise, norm_clip_noise
 from tests.defenses.rounds import brief, normal_rows, round_of, rounds
 
 
@@ -82,19 +82,27 @@ def test_the_noise_has_the_standard_deviation_that_was_asked_for(noise_scale: st
     assert np.array_equal(noisy.weights, quiet.weights)
 
 
-def test_noise_leaves_the_vector_it_is_given_alone() -> None:
-    vector = np.ones(5, np.float32)
-    assert not np.array_equal(add_noise(vector, 1.0, rng()), vector)
-    assert np.array_equal(vector, np.ones(5))
-
-
-def test_noise_is_added_to_the_whole_vector() -> None:
-    vector = np.full(50, 1000.0, np.float32)
-    expected = vector + np.float32(0.5) * rng().standard_normal(50, dtype=np.float32)
-    assert np.array_equal(add_noise(vector, 0.5, rng()), expected)
+def test_noise_is_added_to_the_whole_average() -> None:
+    updates = round_of(np.full((3, 50), 1000.0))
+    expected = np.float32(0.5) * rng().standard_normal(50, dtype=np.float32) + np.float32(1000.0)
+    assert_allclose(norm_clip_noise(updates, 1e6, 0.5, rng()).delta, expected, rtol=1e-6)
 
 
 def test_the_same_seed_gives_the_same_noise() -> None:
-    vector = np.zeros(100, np.float32)
-    assert np.array_equal(add_noise(vector, 0.5, rng()), add_noise(vector, 0.5, rng()))
-    assert not np.array_equal(add_noise(vector, 0.5, rng()), add_noise(vector, 0.5, np.random.default_rng(4)))
+    updates = round_of(np.zeros((3, 100)))
+    first, second = (norm_clip_noise(updates, 1.0, 0.5, rng()).delta for _ in range(2))
+    assert np.array_equal(first, second)
+    assert not np.array_equal(first, norm_clip_noise(updates, 1.0, 0.5, np.random.default_rng(4)).delta)
+
+
+def test_no_noise_draws_nothing_from_the_generator() -> None:
+    used, unused = rng(), rng()
+    norm_clip_noise(round_of(normal_rows(3, 10)), 1.0, 0.0, used)
+    assert used.standard_normal() == unused.standard_normal()
+
+
+def test_noise_for_long_rows_is_that_of_one_draw_wherever_it_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks, "LONG", 1)
+    drawn = draw_noise(1000, 0.5, rng())()
+    assert drawn is not None
+    assert np.array_equal(drawn, rng().standard_normal(1000, dtype=np.float32))
