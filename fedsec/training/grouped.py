@@ -94,7 +94,8 @@ class _Conversion:
             raise UnsupportedLayerError(f"{type(model).__name__} has {len(inputs)} inputs; expected its images")
         self._keep(inputs[0], self.graph.placeholder("images"), "images")
         self.split = self.graph.placeholder("split")
-        self.tensors = {name: self.graph.placeholder(name.replace(".", "_")) for name in names}
+        # By number: names that differ in a dot alone would become the same argument.
+        self.tensors = {name: self.graph.placeholder(f"tensor_{place}") for place, name in enumerate(names)}
 
     def result(self) -> fx.GraphModule:
         """Return the converted graph as a module of images, the number of lanes, and every tensor."""

@@ -1,11 +1,28 @@
-"""A small problem that a network can learn in moments."""
+"""A small problem that a network can learn in moments, and networks of any kind."""
+
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from fedsec.training.batches import Normalisation
 
 Problem = tuple[torch.Tensor, torch.Tensor, Normalisation]
+
+
+class Network(nn.Module):
+    """Layers, and a function of the network and its images that says what is done with them."""
+
+    def __init__(self, forward: Callable[[Any, torch.Tensor], Any], **layers: nn.Module) -> None:
+        super().__init__()
+        self.compute = forward
+        for name, layer in layers.items():
+            self.add_module(name, layer)
+
+    def forward(self, images: torch.Tensor) -> Any:
+        return self.compute(self, images)
 
 
 @pytest.fixture
