@@ -32,11 +32,11 @@ def configuration(dataset: Path | str, *, rounds: int, clients: int = 10, **sect
 
 
 def write_images(folder: Path, examples: int) -> Path:
-    """Write random images in MNIST's layout, and return their folder."""
+    """Write random images as MNIST has them, a test image for six training images, and return their folder."""
     rng = np.random.default_rng(0)
     features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(num_classes=10)})
     folder.mkdir()
-    for split, count in (("train", examples), ("test", 1000)):
+    for split, count in (("train", examples), ("test", examples // 6)):
         images = list(rng.integers(0, 256, (count, 28, 28), dtype=np.uint8))
         table = datasets.Dataset.from_dict({"image": images, "label": rng.integers(0, 10, count)}, features=features)
         table.to_parquet(folder / f"{split}.parquet")

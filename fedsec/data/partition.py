@@ -51,8 +51,8 @@ def partition(labels: NDArray[np.int64], num_classes: int, settings: PartitionSe
     order = np.random.default_rng(settings.seed).permutation(len(labels))
     partitioner = _partitioner(settings, num_classes)
     partitioner.dataset = Dataset.from_dict({"index": order, "label": labels[order]})
-    parts = [partitioner.load_partition(i)["index"] for i in range(settings.clients)]
-    return [np.sort(np.asarray(part, np.int64)) for part in parts]
+    parts = [partitioner.load_partition(i).with_format("numpy") for i in range(settings.clients)]
+    return [np.sort(np.asarray(part["index"][:], np.int64)) for part in parts]
 
 
 def load_partition(
