@@ -8,7 +8,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord
 from flwr.serverapp import Grid
 from numpy.typing import NDArray
 
-from fedsec.nodes import NodeReport
+from fedsec.nodes import NodeReport, listen_closely
 from fedsec.roster import Roster
 from fedsec.runs.config import RunConfig
 from fedsec.strategies import RobustStrategy
@@ -56,6 +56,7 @@ class GridFleet:
 
     def meet(self, notify: Notify) -> Mapping[int, NodeReport]:
         """Wait until every partition has its node."""
+        listen_closely(self._grid)
         self._roster = Roster(self._grid, self._federation.clients, self._federation.node_timeout, notify)
         self._roster.meet()
         return self._roster.reports
