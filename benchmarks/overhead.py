@@ -22,6 +22,7 @@ from fedsec.client_app import build_client
 from fedsec.data.datasets import load
 from fedsec.engine.cohort import CohortFleet
 from fedsec.engine.pool import CohortPool, ray_pool
+from fedsec.engine.sweep import Sweep
 from fedsec.engine.worker import MakeClient
 from fedsec.federation import initial_arrays, run_federation
 from fedsec.runs.config import RunConfig
@@ -72,7 +73,7 @@ def trained_rounds(pool: CohortPool, dataset: Path, clients: int, rounds: int) -
 
 
 def _rounds(pool: CohortPool, config: RunConfig, arrays: Arrays, rounds: int, make_client: MakeClient) -> list[float]:
-    fleet, strategy, seconds = CohortFleet(config, pool, make_client), RobustFedAvg(), []
+    fleet, strategy, seconds = CohortFleet(config, Sweep(pool), make_client=make_client), RobustFedAvg(), []
     fleet.meet(lambda text: None)
     for server_round in range(1, rounds + 1):
         start = time.perf_counter()
@@ -86,11 +87,13 @@ class foreign_process:  # noqa: N801 (used as a function)
     """Keep one core busy with something else."""
 
     def __enter__(self) -> None:
+        """Start it."""
         self._process = multiprocessing.get_context("spawn").Process(target=_spin, daemon=True)
         self._process.start()
         time.sleep(1.0)
 
     def __exit__(self, *error: object) -> None:
+        """End it."""
         self._process.kill()
         self._process.join()
 
@@ -111,7 +114,7 @@ def seconds_to_first_client(pool: CohortPool, dataset: Path, seed: int) -> float
     config = configuration(dataset, rounds=1, run={"seed": seed})
     start = time.time()
     folder = RunFolder.create(config)
-    run_federation(CohortFleet(config, pool, called_client), config, folder, Unseen())
+    run_federation(CohortFleet(config, Sweep(pool), make_client=called_client), config, folder, Unseen())
     return float(folder.rounds()[1]["metrics"]["called"]) - start
 
 

@@ -71,39 +71,36 @@ def reproduce(
     seeds: Annotated[int | None, typer.Option(min=1, help="Seeds 0 to N-1 instead of those in the file.")] = None,
     settings: Settings = None,
     engine: Engine = "ray",
+    together: Annotated[int, typer.Option(min=1, help="Runs that go on at once, with --engine cohort.")] = 1,
     out: Annotated[Path | None, typer.Option(help="Folder of the report; by default beside the runs.")] = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Run every cell of a table that is not finished yet, and print it beside the published one."""
-    from fedsec.engine.run import opened
+    from fedsec.engine.cells import finish_cells
     from fedsec.progress import ProgressObserver
     from fedsec.report.page import as_json as report_as_json
     from fedsec.report.page import write_report
-    from fedsec.runs.record import RunFolder, runs_folder
-    from fedsec.runs.table import load_table, run_folder_name
+    from fedsec.runs.table import load_table
     from fedsec.scenario import code_hash
     from fedsec.server_app import checked
 
     chosen = _engine(engine)
+    if together > 1 and chosen != "cohort":
+        raise ConfigError([f"--together: found {together} with --engine {chosen}; expected --engine cohort, or 1"])
     table = load_table(file)
     runs = table.runs(range(seeds) if seeds else table.seeds, dict(map(parse_assignment, settings or [])))
     for cell, config in runs:
         checked(config, source=f"{file} ({cell.label()})")
     console = _console(as_json)
-    folders, other_code = [], 0
-    device = runs[0][1].federation.device
-    with ProgressObserver(console, quiet=quiet) as observer, opened(chosen, device) as run_one, _crash_safe(None):
-        for number, (cell, config) in enumerate(runs, start=1):
-            path = runs_folder(config) / table.name / run_folder_name(cell, config)
-            folder = RunFolder(path) if (path / "config.toml").exists() else RunFolder.create(config, path)
-            folders.append(folder)
-            label = f"{number}/{len(runs)} {cell.label()} seed={config.run.seed}"
-            if folder.summary() is None:
-                observer.preparing(label, config.federation.rounds)
-                run_one(config, folder, observer)
-            elif folder.environment()["code"] != code_hash():
-                other_code += 1
+    with ProgressObserver(console, quiet=quiet) as observer, _crash_safe(None):
+
+        def watch(label: str, config: RunConfig) -> ProgressObserver:
+            beside = observer.beside()
+            beside.preparing(label, config.federation.rounds)
+            return beside
+
+        folders, other_code = finish_cells(table, runs, watch, engine=chosen, together=together)
     if other_code and not quiet:
         told = f"note: {other_code} of {len(runs)} runs were finished before, with other code than this ({code_hash()})"
         console.print(f"{told}; delete their folders to run them again", highlight=False, soft_wrap=True)

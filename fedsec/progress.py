@@ -1,5 +1,6 @@
 """What a person sees while runs go on."""
 
+from copy import copy
 from types import TracebackType
 
 from rich.console import Console
@@ -44,6 +45,10 @@ class ProgressObserver:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         """Stop showing."""
         self._progress.stop()
+
+    def beside(self) -> "ProgressObserver":
+        """Return an observer of another run, with a bar of its own below this one's."""
+        return copy(self)
 
     def preparing(self, label: str, rounds: int) -> None:
         """Show that a run is about to start, while its engine does."""

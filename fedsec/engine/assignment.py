@@ -2,9 +2,12 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+Client = TypeVar("Client", bound=Any)
 
 
-def cut_cohorts(workloads: Mapping[int, int], size: int, workers: int) -> list[list[int]]:
+def cut_cohorts(workloads: Mapping[Client, int], size: int, workers: int) -> list[list[Client]]:
     """Return the clients in cohorts of at most ``size``, alike in work within each, the longest first.
 
     There are as many cohorts as keep every worker busy to the end: a multiple of ``workers`` where there are

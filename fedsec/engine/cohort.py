@@ -9,10 +9,10 @@ import numpy as np
 from fedsec.client_app import build_client
 from fedsec.data.datasets import load
 from fedsec.defenses.updates import Matrix
-from fedsec.engine.assignment import cut_cohorts
-from fedsec.engine.pool import CohortPool
+from fedsec.engine.pool import Request
+from fedsec.engine.sweep import Sweep
 from fedsec.engine.throughput import best_size
-from fedsec.engine.worker import Answer, MakeClient, Seat, Task
+from fedsec.engine.worker import Answer, MakeClient, RoundOfRun
 from fedsec.fleet import Arrays, Judge, NewArrays, Notify
 from fedsec.nodes import NodeReport
 from fedsec.runs.config import RunConfig
@@ -28,12 +28,15 @@ class CohortFleet:
 
     Args:
         config: the run's configuration.
-        pool: the workers.
+        sweep: the workers, and the runs that go on beside this one.
+        place: which of these runs it is.
         make_client: from the configuration and a partition to its client.
     """
 
-    def __init__(self, config: RunConfig, pool: CohortPool, make_client: MakeClient = build_client) -> None:
-        self._config, self._pool, self._make_client = config, pool, make_client
+    def __init__(
+        self, config: RunConfig, sweep: Sweep, *, place: int = 0, make_client: MakeClient = build_client
+    ) -> None:
+        self._config, self._sweep, self._place, self._make_client = config, sweep, place, make_client
         self._workloads: dict[int, int] = {}
         self._rates: Mapping[int, float] = {}
         self._size = 1
@@ -47,8 +50,9 @@ class CohortFleet:
         self._size = config.federation.cohort_size
         if self._size == 0:
             busiest = max(self._workloads, key=lambda client: (self._workloads[client], -client))
-            largest = math.ceil(config.clients_per_round / self._pool.workers)
-            self._rates = self._pool.rates(self._make_client, config, busiest, largest)
+            pool = self._sweep.pool
+            largest = math.ceil(self._sweep.runs * config.clients_per_round / pool.workers)
+            self._rates = pool.rates(self._make_client, config, busiest, largest)
             self._size = best_size(self._rates)
         return reports
 
@@ -58,31 +62,27 @@ class CohortFleet:
 
     def train(self, strategy: RobustStrategy, server_round: int, arrays: Arrays) -> Judge:
         """Train the clients of a round, a cohort at a time in each worker."""
-        config = self._config
         strategy.remember(arrays)
+        federation = self._config.federation
+        run = RoundOfRun(self._make_client, self._config, server_round, None, strategy.limits, strategy.batchnorm)
         chosen = strategy.sample(server_round, sorted(self._workloads))
-        row_of = {client: row for row, client in enumerate(chosen)}
-        cohorts = cut_cohorts({client: self._workloads[client] for client in chosen}, self._size, self._pool.workers)
-        task = Task(
-            make_client=self._make_client,
-            config=config,
-            server_round=server_round,
-            cohorts=tuple(tuple(Seat(row_of[client], client) for client in cohort) for cohort in cohorts),
-            rows=None,
-            limits=strategy.limits,
-            batchnorm=strategy.batchnorm,
+        request = Request(
+            run=run,
+            workloads={client: self._workloads[client] for client in chosen},
+            sent=arrays,
+            width=Layout(arrays, batchnorm=strategy.batchnorm).width,
+            cohort_size=self._size,
+            timeout=federation.round_timeout,
         )
-        costs = [float(sum(self._workloads[client] for client in cohort)) for cohort in cohorts]
-        width = Layout(arrays, batchnorm=strategy.batchnorm).width
-        answers, rows = self._pool.train(task, costs, arrays, width, config.federation.round_timeout)
-        return lambda: _judge(strategy, server_round, answers, rows)
+        trained = self._sweep.train(self._place, request)
+        return lambda: _judge(strategy, server_round, trained.answers, trained.rows)
 
     def about(self) -> Mapping[str, Any]:
         """Return the engine's name, its workers, the size of a cohort, and what it was chosen from."""
         rates = {str(size): round(rate, 1) for size, rate in self._rates.items()}
         return {
             "engine": "cohort",
-            "workers": self._pool.workers,
+            "workers": self._sweep.pool.workers,
             "cohort_size": self._size,
             "examples_per_second": rates,
         }

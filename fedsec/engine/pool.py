@@ -11,16 +11,45 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedsec.defenses.updates import Matrix
-from fedsec.engine.assignment import deal
+from fedsec.engine.assignment import cut_cohorts, deal
 from fedsec.engine.crew import Crew, RayCrew, WorkerDiedError
 from fedsec.engine.rows import SharedRows
-from fedsec.engine.worker import Answer, Done, MakeClient, Task
+from fedsec.engine.worker import Answer, Done, MakeClient, RoundOfRun, Seat, Task
 from fedsec.runs.config import RunConfig
 
 Arrays = Mapping[str, NDArray[np.generic]]
 
 DEATHS = 2
 """A task whose worker died so often is cut in two; a single client counts as one that kills its process."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a run wants of the pool in one round.
+
+    Attributes:
+        run: what is the same for all of its clients; its ``rows`` are the pool's business.
+        workloads: examples of each client of the round; they get the rows 0, 1, ... in this order.
+        sent: the global model by name.
+        width: d, the length of a row.
+        cohort_size: most clients that are trained at once.
+        timeout: seconds after which clients that have not answered are dropped.
+    """
+
+    run: RoundOfRun
+    workloads: Mapping[int, int]
+    sent: Arrays
+    width: int
+    cohort_size: int
+    timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What came of a run's clients: their answers by row, and the matrix (n, d) with their updates."""
+
+    answers: list[Answer]
+    rows: Matrix
 
 
 @dataclass(slots=True)
@@ -31,9 +60,14 @@ class Job:
     cost: float
     deaths: int = 0
 
+    @property
+    def seats(self) -> list[Seat]:
+        """The clients."""
+        return [seat for cohort in self.task.cohorts for seat in cohort]
+
     def halves(self) -> list["Job"]:
         """Return the job in two, each with one death to go."""
-        seats = [seat for cohort in self.task.cohorts for seat in cohort]
+        seats = self.seats
         parts = (seats[: len(seats) // 2], seats[len(seats) // 2 :])
         return [Job(replace(self.task, cohorts=(tuple(part),)), self.cost / 2, DEATHS - 1) for part in parts]
 
@@ -49,7 +83,7 @@ class CohortPool:
         self._start = start
         self._crew: Crew | None = None
         self._speeds: list[float | None] = []
-        self._rows: SharedRows | None = None
+        self._rooms: list[SharedRows | None] = []
         self._measured: dict[tuple[Any, ...], Mapping[int, float]] = {}
 
     def __enter__(self) -> Self:
@@ -92,34 +126,38 @@ class CohortPool:
             self._measured[key] = {size: sum(answer[size] for answer in answers) for size in sorted(common)} or {1: 1.0}
         return self._measured[key]
 
-    def train(
-        self, task: Task, costs: Sequence[float], sent: Arrays, width: int, timeout: float
-    ) -> tuple[list[Answer], Matrix]:
-        """Train the cohorts of a round; return the clients' answers, and the matrix with the row of each.
+    def train(self, requests: Sequence[Request]) -> list[Trained]:
+        """Train the clients of a round, of one run or of several at once; return what came of each run's clients.
 
         A worker that dies is replaced and does its task again. A client of whom workers die is dropped.
-
-        Args:
-            task: all cohorts of the round; the seats' rows are 0 to n - 1.
-            costs: work of each cohort.
-            sent: the global model by name.
-            width: d, the length of a row.
-            timeout: seconds after which clients that have not answered are dropped.
         """
-        crew, seats = self._started(), sum(len(cohort) for cohort in task.cohorts)
-        rows = self._room_for(crew, seats, width)
-        task = replace(task, rows=None if self._rows is None else self._rows.handle)
+        crew = self._started()
+        matrices = [self._room_for(crew, place, request) for place, request in enumerate(requests)]
+        runs = tuple(
+            replace(request.run, rows=None if room is None else room.handle)
+            for request, room in zip(requests, self._rooms, strict=False)
+        )
+        workloads = {
+            Seat(run, row, client): work
+            for run, request in enumerate(requests)
+            for row, (client, work) in enumerate(request.workloads.items())
+        }
+        cohorts = cut_cohorts(workloads, min(request.cohort_size for request in requests), len(crew))
+        costs = [float(sum(workloads[seat] for seat in cohort)) for cohort in cohorts]
         hands = deal(costs, self._known_speeds())
-        queues = [deque([_job(task, hand, costs)] if hand else []) for hand in hands]
-        answers, finished = _Round(crew, queues, crew.share(sent), self._note_speed).collect(timeout)
-        for answer in answers:
-            if answer.row is not None:
-                rows[answer.seat.row] = answer.row
+        jobs = [
+            Job(Task(runs, tuple(tuple(cohorts[index]) for index in hand)), sum(costs[index] for index in hand))
+            for hand in hands
+        ]
+        sent = [crew.share(request.sent) for request in requests]
+        queues = [deque([job] if job.seats else []) for job in jobs]
+        one_round = _Round(crew, queues, sent, self._note_speed)
+        answers, finished = one_round.collect(min(request.timeout for request in requests))
         if not finished:
             # A worker that was ended may write for a moment yet: what is used of this round is out of its reach.
-            rows = rows.copy()
+            matrices = [matrix.copy() for matrix in matrices]
             self._let_go()
-        return sorted(answers, key=lambda answer: answer.seat.row), rows
+        return [_of_run(run, answers, matrix) for run, matrix in enumerate(matrices)]
 
     def _started(self) -> Crew:
         if self._crew is None:
@@ -127,19 +165,26 @@ class CohortPool:
             self._speeds = [None] * len(self._crew)
         return self._crew
 
-    def _room_for(self, crew: Crew, seats: int, width: int) -> Matrix:
-        if self._rows is None or self._rows.handle.shape != (seats, width):
-            self._let_go()
+    def _room_for(self, crew: Crew, place: int, request: Request) -> Matrix:
+        """Return a matrix for a request, shared where that can be; the one of the last round where it fits."""
+        shape = (len(request.workloads), request.width)
+        self._rooms += [None] * (place + 1 - len(self._rooms))
+        room = self._rooms[place]
+        if room is None or room.handle.shape != shape:
+            if room is not None:
+                room.close()
             try:
-                self._rows = SharedRows((seats, width), crew.machine)
+                room = SharedRows(shape, crew.machine)
             except OSError:
-                self._rows = None
-        return np.empty((seats, width), np.float32) if self._rows is None else self._rows.rows
+                room = None
+            self._rooms[place] = room
+        return np.empty(shape, np.float32) if room is None else room.rows
 
     def _let_go(self) -> None:
-        if self._rows is not None:
-            self._rows.close()
-        self._rows = None
+        for room in self._rooms:
+            if room is not None:
+                room.close()
+        self._rooms = []
 
     def _known_speeds(self) -> list[float]:
         known = [speed for speed in self._speeds if speed is not None]
@@ -151,16 +196,20 @@ class CohortPool:
         self._speeds[worker] = speed if before is None else (before + speed) / 2
 
 
-def _job(task: Task, hand: Sequence[int], costs: Sequence[float]) -> Job:
-    cohorts = tuple(task.cohorts[index] for index in hand)
-    return Job(replace(task, cohorts=cohorts), sum(costs[index] for index in hand))
+def _of_run(run: int, answers: Sequence[Answer], rows: Matrix) -> Trained:
+    """Return one run's answers, and its matrix with what did not come through shared memory."""
+    mine = sorted((answer for answer in answers if answer.seat.run == run), key=lambda answer: answer.seat.row)
+    for answer in mine:
+        if answer.row is not None:
+            rows[answer.seat.row] = answer.row
+    return Trained(mine, rows)
 
 
 class _Round:
     """The jobs of one round: one at a time at each worker, the next when it is done."""
 
     def __init__(
-        self, crew: Crew, queues: list[deque[Job]], sent: Any, note_speed: Callable[[int, float], None]
+        self, crew: Crew, queues: list[deque[Job]], sent: Sequence[Any], note_speed: Callable[[int, float], None]
     ) -> None:
         self.crew, self.queues, self.sent, self.note_speed = crew, queues, sent, note_speed
         self.calls: dict[Any, tuple[int, Job]] = {}
@@ -182,7 +231,7 @@ class _Round:
     def _next(self, worker: int) -> None:
         if self.queues[worker]:
             job = self.queues[worker].popleft()
-            self.calls[self.crew.call(worker, "train", job.task, self.sent)] = (worker, job)
+            self.calls[self.crew.call(worker, "train", job.task, *self.sent)] = (worker, job)
 
     def _take(self, call: Any) -> None:
         worker, job = self.calls.pop(call)
@@ -199,20 +248,18 @@ class _Round:
 
     def _again(self, worker: int, job: Job) -> None:
         job.deaths += 1
-        seats = [seat for cohort in job.task.cohorts for seat in cohort]
         if job.deaths < DEATHS:
             self.queues[worker].appendleft(job)
-        elif len(seats) > 1:
+        elif len(job.seats) > 1:
             self.queues[worker].extendleft(reversed(job.halves()))
         else:
-            self.answers.append(Answer(seats[0], None, f"its process died {job.deaths} times"))
+            self.answers.append(Answer(job.seats[0], None, f"its process died {job.deaths} times"))
 
     def _give_up(self) -> list[Answer]:
         late = [job for _, job in self.calls.values()] + [job for queue in self.queues for job in queue]
         for worker, _ in self.calls.values():
             self.crew.replace(worker)
-        seats = [seat for job in late for cohort in job.task.cohorts for seat in cohort]
-        return self.answers + [Answer(seat, None, "no answer") for seat in seats]
+        return self.answers + [Answer(seat, None, "no answer") for job in late for seat in job.seats]
 
 
 def ray_pool(device: str) -> CohortPool:

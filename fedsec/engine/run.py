@@ -1,8 +1,10 @@
-"""One run from its configuration to its summary, on the engine of choice."""
+"""Runs from their configurations to their summaries, on the engine of choice."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, Literal, Protocol
+from functools import partial
+from typing import Any, Literal, NamedTuple
 
 from flwr.serverapp import Grid
 
@@ -15,59 +17,77 @@ from fedsec.runs.config import RunConfig
 from fedsec.runs.record import RunFolder
 
 EngineName = Literal["ray", "cohort", "local"]
+Summary = dict[str, Any]
 
 
-class Execute(Protocol):
-    """Runs a configuration, from its checkpoint if the folder has one; returns the summary."""
+class Job(NamedTuple):
+    """A run to do: a configuration that was checked, where it is recorded, and who is told how it goes."""
 
-    def __call__(self, config: RunConfig, folder: RunFolder, observer: Observer) -> dict[str, Any]:
-        """Run it."""
+    config: RunConfig
+    folder: RunFolder
+    observer: Observer
 
 
-def execute(config: RunConfig, folder: RunFolder, observer: Observer, *, engine: EngineName = "ray") -> dict[str, Any]:
+Execute = Callable[[Sequence[Job]], list[Summary]]
+"""Does runs, each from its checkpoint if its folder has one; returns their summaries."""
+
+
+def execute(config: RunConfig, folder: RunFolder, observer: Observer, *, engine: EngineName = "ray") -> Summary:
     """Run the configuration, from its checkpoint if the folder has one; return the summary.
 
     Args:
         config: a configuration that was checked.
         folder: where the run is recorded.
         observer: is told how it goes.
-        engine: ``"ray"``; ``"cohort"`` for sweeps; ``"local"`` for tests.
+        engine: ``"ray"``; ``"cohort"``, faster, for sweeps; ``"local"`` for tests.
     """
-    with opened(engine, config.federation.device) as run:
-        return run(config, folder, observer)
+    with opened(engine, config.federation.device) as do:
+        return do([Job(config, folder, observer)])[0]
 
 
 @contextmanager
 def opened(engine: EngineName, device: str = "auto") -> Iterator[Execute]:
-    """Give a function that runs one configuration after the other. The workers of ``"cohort"`` stay warm meanwhile.
+    """Give a function that does runs, any number of times. The workers of ``"cohort"`` stay warm meanwhile.
+
+    Engine ``"cohort"`` does the runs of one call at once, in step; the others do one after the other.
 
     Args:
         engine: see :func:`execute`.
         device: where the workers of ``"cohort"`` train: ``"auto"``, ``"cpu"`` or ``"cuda"``.
     """
-    if engine == "cohort":
-        from fedsec.engine.cohort import CohortFleet
-        from fedsec.engine.pool import ray_pool
-
-        with ray_pool(device) as pool:
-            yield (
-                lambda config, folder, observer: (
-                    folder.summary() or run_federation(CohortFleet(config, pool), config, folder, observer)
-                )
-            )
+    if engine != "cohort":
+        yield lambda jobs: [job.folder.summary() or _on_grid(engine, job) for job in jobs]
         return
+    from fedsec.engine.pool import CohortPool, ray_pool
+    from fedsec.engine.sweep import Sweep
 
-    def run(config: RunConfig, folder: RunFolder, observer: Observer) -> dict[str, Any]:
-        finished = folder.summary()
-        if finished is not None:
-            return finished
+    def do(pool: CohortPool, jobs: Sequence[Job]) -> list[Summary]:
+        unfinished = [job for job in jobs if job.folder.summary() is None]
+        sweep = Sweep(pool, len(unfinished))
+        with ThreadPoolExecutor(max(1, len(unfinished)), thread_name_prefix="fedsec-run") as threads:
+            list(threads.map(partial(_in_sweep, sweep), range(len(unfinished)), unfinished))
+        return [job.folder.summary() or {} for job in jobs]
 
-        def serve(grid: Grid) -> dict[str, Any]:
-            return run_federation(GridFleet(grid, config, engine=engine), config, folder, observer)
+    with ray_pool(device) as pool:
+        yield partial(do, pool)
 
-        clients, number = build_client_app(config), config.federation.clients
-        if engine == "local":
-            return run_local(clients, number, serve)
-        return run_on_ray(clients, number, serve, gpus_per_client=config.federation.gpus_per_client)
 
-    yield run
+def _on_grid(engine: EngineName, job: Job) -> Summary:
+    config = job.config
+
+    def serve(grid: Grid) -> Summary:
+        return run_federation(GridFleet(grid, config, engine=engine), *job)
+
+    clients, number = build_client_app(config), config.federation.clients
+    if engine == "local":
+        return run_local(clients, number, serve)
+    return run_on_ray(clients, number, serve, gpus_per_client=config.federation.gpus_per_client)
+
+
+def _in_sweep(sweep: Any, place: int, job: Job) -> Summary:
+    from fedsec.engine.cohort import CohortFleet
+
+    try:
+        return run_federation(CohortFleet(job.config, sweep, place=place), *job)
+    finally:
+        sweep.leave()

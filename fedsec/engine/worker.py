@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from flwr.client import NumPyClient
-from flwr.common import NDArrays
+from flwr.common import NDArrays, Scalar
 from flwr.common.constant import ErrorCode
 from numpy.typing import NDArray
 
-from fedsec.clients import BenignClient, LocalTask
+from fedsec.clients import BenignClient
 from fedsec.clients.app import read_fitted
 from fedsec.clients.benign import Fitted, fit_cohort
 from fedsec.defenses.updates import Matrix, Vector
@@ -26,21 +26,21 @@ MakeClient = Callable[[RunConfig, int], NumPyClient]
 
 
 class Seat(NamedTuple):
-    """A client of a round, and its row of the matrix."""
+    """A client of a round: which of a task's runs it belongs to, its row of that run's matrix, its partition."""
 
+    run: int
     row: int
     client: int
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
-    """What one worker does in one round.
+class RoundOfRun:
+    """What is the same for all clients of one run in one round.
 
     Attributes:
         make_client: from the configuration and a partition to its client.
         config: the run's configuration.
         server_round: the round.
-        cohorts: the clients, those that are trained at once together.
         rows: the matrix, where its memory is shared.
         limits: bounds beyond which a reply is nonsense.
         batchnorm: whether BatchNorm's statistics are kept apart.
@@ -49,10 +49,22 @@ class Task:
     make_client: MakeClient
     config: RunConfig
     server_round: int
-    cohorts: tuple[tuple[Seat, ...], ...]
     rows: RowsHandle | None
     limits: Limits
     batchnorm: BatchNorm
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What one worker does in one round: for one run, or for several runs of a sweep that go on at once.
+
+    Attributes:
+        runs: the runs.
+        cohorts: the clients, those that are trained at once together.
+    """
+
+    runs: tuple[RoundOfRun, ...]
+    cohorts: tuple[tuple[Seat, ...], ...]
 
 
 class Answer(NamedTuple):
@@ -92,19 +104,26 @@ class Worker:
 
     def __init__(self, machine: str) -> None:
         self._machine = machine
-        self._handle: RowsHandle | None = None
-        self._rows: Matrix | None = None
+        self._opened: dict[RowsHandle | None, Matrix | None] = {None: None}
 
-    def train(self, task: Task, sent: Mapping[str, NDArray[np.generic]]) -> Done:
-        """Train the clients of a task from the arrays ``sent``; whatever a client raises is its answer."""
+    def train(self, task: Task, *sent: Mapping[str, NDArray[np.generic]]) -> Done:
+        """Train the clients of a task; whatever a client raises is its answer.
+
+        Args:
+            task: the clients.
+            *sent: the global model of each of the task's runs.
+        """
         start = time.perf_counter()
-        if task.rows != self._handle:
-            self._handle, self._rows = task.rows, open_rows(task.rows, self._machine)
-        layout = Layout(sent, batchnorm=task.batchnorm)
+        handles = {run.rows for run in task.runs} | {None}
+        self._opened = {
+            handle: self._opened[handle] if handle in self._opened else open_rows(handle, self._machine)
+            for handle in handles
+        }
+        layouts = [Layout(arrays, batchnorm=run.batchnorm) for run, arrays in zip(task.runs, sent, strict=True)]
         answers = [
-            self._answer(task, layout, seat, result)
+            self._answer(task.runs[seat.run], layouts[seat.run], seat, result)
             for cohort in task.cohorts
-            for seat, result in _fit(task, cohort, list(sent.values()))
+            for seat, result in _fit(task, cohort, sent)
         ]
         return Done(answers, time.perf_counter() - start)
 
@@ -116,7 +135,7 @@ class Worker:
         except Exception:  # which is its answer when it is to train
             return {1: 1.0}
 
-    def _answer(self, task: Task, layout: Layout, seat: Seat, result: Fitted | Exception) -> Answer:
+    def _answer(self, run: RoundOfRun, layout: Layout, seat: Seat, result: Fitted | Exception) -> Answer:
         try:
             if isinstance(result, Exception):
                 raise result
@@ -124,55 +143,65 @@ class Worker:
         except Exception as error:
             reason = last_line(f"{type(error).__name__}: {error}")
             return Answer(seat, None, f"error {ErrorCode.CLIENT_APP_RAISED_EXCEPTION}: {reason}")
-        metrics = dict(records["metrics"])
-        row = np.empty(layout.width, np.float32) if self._rows is None else self._rows[seat.row, : layout.width]
+        metrics, rows = dict(records["metrics"]), self._opened[run.rows]
+        row = np.empty(layout.width, np.float32) if rows is None else rows[seat.row]
         side = np.empty(layout.side_width)
         reply = Reply(seat.client, lambda: arrays, metrics["num-examples"], metrics.get("loss"))
         try:
-            admitted = admit(reply, layout, task.limits, row, side)
+            admitted = admit(reply, layout, run.limits, row, side)
         except Exception as error:  # a client may return anything
             return Answer(seat, None, reason_of(error))
-        return Answer(seat, admitted, "", metrics, side, row if self._rows is None else None)
+        return Answer(seat, admitted, "", metrics, side, row if rows is None else None)
 
 
-def _fit(task: Task, cohort: Sequence[Seat], parameters: NDArrays) -> list[tuple[Seat, Fitted | Exception]]:
+def _fit(
+    task: Task, cohort: Sequence[Seat], sent: Sequence[Mapping[str, NDArray[np.generic]]]
+) -> list[tuple[Seat, Fitted | Exception]]:
     """Return what each client of a cohort returns or raises: trained at once where that is possible."""
     clients: dict[Seat, NumPyClient] = {}
     results: dict[Seat, Fitted | Exception] = {}
+    parameters = [list(arrays.values()) for arrays in sent]
     for seat in cohort:
         try:
-            clients[seat] = task.make_client(task.config, seat.client)
+            clients[seat] = task.runs[seat.run].make_client(task.runs[seat.run].config, seat.client)
         except Exception as error:
             results[seat] = error
-    results |= _fit_together(task, clients, parameters)
+    for alike in _alike(clients):
+        results |= _fit_together(task, alike, parameters)
     for seat in clients.keys() - results.keys():
+        config: dict[str, Scalar] = {"server-round": task.runs[seat.run].server_round}
         try:
-            results[seat] = clients[seat].fit(parameters, {"server-round": task.server_round})
+            results[seat] = clients[seat].fit(parameters[seat.run], config)
         except Exception as error:
             results[seat] = error
     return [(seat, results[seat]) for seat in cohort]
 
 
-def _fit_together(task: Task, clients: Mapping[Seat, NumPyClient], parameters: NDArrays) -> dict[Seat, Fitted]:
-    """Train those clients at once that can be; the others are left out, and all of them where that fails."""
-    plain = {
-        seat: client
-        for seat, client in clients.items()
-        if isinstance(client, BenignClient) and type(client).fit is BenignClient.fit and client.task.grouped is not None
-    }
-    if len(plain) < 2:
-        return {}
-    shared = next(iter(plain.values())).task
+def _alike(clients: Mapping[Seat, NumPyClient]) -> list[dict[Seat, BenignClient]]:
+    """Return the clients that can be trained at once, several in each group."""
+    groups: dict[tuple[Any, ...], dict[Seat, BenignClient]] = {}
+    for seat, client in clients.items():
+        if (
+            isinstance(client, BenignClient)
+            and type(client).fit is BenignClient.fit
+            and client.task.grouped is not None
+        ):
+            task = client.task
+            groups.setdefault((task.grouped, task.settings, task.device, task.normalise), {})[seat] = client
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _fit_together(
+    task: Task, clients: Mapping[Seat, BenignClient], parameters: Sequence[NDArrays]
+) -> dict[Seat, Fitted]:
+    """Train clients at once; those without examples are left out, and all of them where that fails."""
     try:
-        plain = {seat: client for seat, client in plain.items() if _shared(client.task) == _shared(shared)}
-        members = {seat: client.member(parameters, task.server_round) for seat, client in plain.items()}
+        members = {
+            seat: client.member(parameters[seat.run], task.runs[seat.run].server_round)
+            for seat, client in clients.items()
+        }
         members = {seat: member for seat, member in members.items() if len(member.labels)}
-        fitted = fit_cohort(shared, list(members.values()))
+        fitted = fit_cohort(next(iter(clients.values())).task, list(members.values()))
     except Exception:  # whoever is at fault fails alone as well, and alone
         return {}
     return dict(zip(members, fitted, strict=True))
-
-
-def _shared(task: LocalTask) -> tuple[Any, ...]:
-    """Return what clients must have in common to be trained at once."""
-    return task.grouped, task.settings, task.device, task.normalise
