@@ -1,6 +1,6 @@
 """A selection network on tiles of columns, compiled by numba for the processor that it runs on.
 
-A tile's columns lie beside one another in a small buffer, so that one comparator works on all of them at once. Four
+A tile's columns lie beside one another in a small buffer, so that one comparator works on all of them at once. A few
 wires at a time are held in registers, and while a tile is worked on, the memory of later ones is fetched. numba
 compiles plain loops over two rows of one buffer without either, hence the few instructions that are spelt out here.
 
@@ -8,6 +8,7 @@ Importing this module takes the time of importing numba; :mod:`fedsec.defenses.o
 """
 
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,8 @@ from numba import njit, types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from fedsec.defenses.selection_network import PATTERNS, Comparator, Network
+from fedsec.defenses.selection_network import MOST_WIRES, PATTERNS, Comparator, Network
 from fedsec.defenses.updates import IntVector, Matrix
-
-TILE = 64
-"""Columns of a tile: with 128 clients it just fits into 32 KiB, a core's nearest memory on most processors."""
 
 ITEM = 4
 """Bytes of a float32."""
@@ -28,14 +26,21 @@ ITEM = 4
 LINE = 64
 """Bytes that memory hands over at once, and of the widest registers; narrower ones take a vector in two or four."""
 
-TILES_OF_ALL_CLIENTS = 1024
-"""Tiles are fetched in strips of about this many clients times tiles, 256 KiB: a part of a core's second memory."""
+TILE = 128
+"""Columns of a tile: with 50 clients it lies in a core's nearest memory, with a thousand in its second one."""
 
-LONGEST_STRIP = 128
-"""In tiles."""
+PITCH = TILE + LINE // ITEM
+"""How many floats after a wire the next one begins: comparators often join wires whose distance is a power of two,
+and addresses whose distance is one get in each other's way."""
+
+STRIP = 512
+"""Tiles are fetched in strips of at most this many tiles times clients, 256 KiB: a part of a core's second memory."""
+
+LONGEST_STRIP = 64
+"""In tiles; so long that the first strip of a block of columns, which nothing has fetched, is short beside it."""
 
 _VECTOR = ir.VectorType(ir.FloatType(), LINE // ITEM).as_pointer()
-_BYTE, _INT32 = ir.IntType(8).as_pointer(), ir.IntType(32)
+_BYTE, _INT32, _INT64 = ir.IntType(8).as_pointer(), ir.IntType(32), ir.IntType(64)
 _OFFSETS = range(0, TILE * ITEM, LINE)
 
 
@@ -53,11 +58,11 @@ def compiled_worker(rows: Matrix, network: Network) -> Callable[[slice, NDArray[
 
 
 def _table(network: Network) -> NDArray[np.int64]:
-    """Return (groups, 5): of each group the pattern, and where its wires begin in a tile, in bytes."""
-    table = np.zeros((len(network.groups), 5), np.int64)
+    """Return (groups, 9): of each group the pattern, and where its wires begin in a tile, in bytes."""
+    table = np.zeros((len(network.groups), 1 + MOST_WIRES), np.int64)
     for row, group in zip(table, network.groups, strict=True):
         row[0] = group.pattern
-        row[1 : 1 + len(group.wires)] = [wire * TILE * ITEM for wire in group.wires]
+        row[1 : 1 + len(group.wires)] = [wire * PITCH * ITEM for wire in group.wires]
     return table
 
 
@@ -79,23 +84,24 @@ def _emit(builder: ir.IRBuilder, comparators: Sequence[Comparator], addresses: S
 
 
 @intrinsic
-def _compare(_context: Any, pattern: Any, one: Any, two: Any, three: Any, four: Any) -> Any:
-    """Apply a pattern to the wires at these addresses."""
+def _compare(_context: Any, pattern: Any, tile: Any, wires: Any) -> Any:
+    """Apply a pattern to the tile at an address; where its wires begin there, stands at another, as 64-bit integers."""
 
     def generate(context: Any, builder: ir.IRBuilder, _signature: Any, arguments: Sequence[Any]) -> Any:
-        number, *addresses = arguments
+        number, base, wires = arguments
         done = builder.append_basic_block()
         switch = builder.switch(number, done)
         for i, comparators in enumerate(PATTERNS):
             block = builder.append_basic_block()
             switch.add_case(ir.Constant(number.type, i), block)
             builder.position_at_end(block)
-            _emit(builder, comparators, addresses[: 1 + max(max(pair) for pair in comparators)])
+            places = [_at(builder, wires, 8 * wire, _INT64.as_pointer()) for wire in sorted(set(chain(*comparators)))]
+            _emit(builder, comparators, [builder.add(base, builder.load(place)) for place in places])
             builder.branch(done)
         builder.position_at_end(done)
         return context.get_dummy_value()
 
-    return types.void(pattern, one, two, three, four), generate
+    return types.void(pattern, tile, wires), generate
 
 
 @intrinsic
@@ -128,9 +134,9 @@ def _prefetch(_context: Any, address: Any) -> Any:
 
 @njit(nogil=True)
 def _aligned(clients: int) -> Any:
-    buffer = np.empty(clients * TILE + LINE // ITEM, np.float32)
+    buffer = np.empty(clients * PITCH + LINE // ITEM, np.float32)
     skipped = (-buffer.ctypes.data % LINE) // ITEM
-    return buffer[skipped : skipped + clients * TILE].reshape(clients, TILE)
+    return buffer[skipped : skipped + clients * PITCH].reshape(clients, PITCH)
 
 
 @njit(nogil=True)
@@ -139,7 +145,7 @@ def _load(rows: Any, stride: int, left: int, width: int, tile: Any) -> None:
     for client in range(len(tile)):
         begin = client * stride + left
         if width == TILE:
-            _copy(source + begin * ITEM, target + client * TILE * ITEM)  # type: ignore[call-arg]
+            _copy(source + begin * ITEM, target + client * PITCH * ITEM)  # type: ignore[call-arg]
         else:
             tile[client, :width] = rows[begin : begin + width]
 
@@ -150,8 +156,7 @@ def _apply(table: Any, tile: Any, fetched: int, stride: int, part: int, tiles_of
     base, clients = np.int64(tile.ctypes.data), len(tile)
     for step in range(max(len(table), clients)):
         if step < len(table):
-            one, two, three, four = table[step, 1], table[step, 2], table[step, 3], table[step, 4]
-            _compare(table[step, 0], base + one, base + two, base + three, base + four)  # type: ignore[call-arg]
+            _compare(table[step, 0], base, np.int64(table[step, 1:].ctypes.data))  # type: ignore[call-arg]
         if step < clients:
             # Client by client: a strip of one client's lies together, and memory hands it over sooner so.
             client, number = divmod(part * clients + step, tiles_of_strip)
@@ -210,7 +215,7 @@ def _select(
     tile, total = _aligned(clients), np.empty(TILE)
     source: Any = np.int64(rows.ctypes.data)
     tiles_of_strip = 1
-    while tiles_of_strip < LONGEST_STRIP and 2 * tiles_of_strip * clients <= TILES_OF_ALL_CLIENTS:
+    while tiles_of_strip < LONGEST_STRIP and 2 * tiles_of_strip * clients <= STRIP:
         tiles_of_strip *= 2
     for number, left in enumerate(range(columns[0], columns[1], TILE)):
         width = min(TILE, columns[1] - left)

@@ -22,7 +22,7 @@ COUNTED_COORDINATES = 1 << 18
 MOST_CLIENTS = 1 << 10
 """The values of more clients than this are sorted: to make a network for them would take longer than it saves."""
 
-SIZE_WITH_EVERY_PATTERN = (100, 20, 80)
+SIZE_WITH_EVERY_PATTERN = (60, 12, 48)
 """n, first and stop of a network that has a group of every pattern, to try compiled code on."""
 
 Averages = NDArray[np.float32]

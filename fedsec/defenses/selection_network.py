@@ -12,6 +12,7 @@ Comparator = tuple[int, int]
 """Two wires: the smaller of their values goes to the first one, the larger to the second."""
 
 PATTERNS: tuple[tuple[Comparator, ...], ...] = (
+    ((0, 1), (2, 3), (4, 5), (6, 7), (0, 2), (1, 3), (4, 6), (5, 7), (0, 4), (1, 5), (2, 6), (3, 7)),
     ((0, 1), (2, 3), (0, 2), (1, 3)),
     ((0, 1), (2, 3), (0, 3)),
     ((0, 1), (0, 2), (0, 3)),
@@ -23,10 +24,14 @@ PATTERNS: tuple[tuple[Comparator, ...], ...] = (
     ((0, 1), (0, 2)),
     ((0, 1),),
 )
-"""How the comparators of at most four wires may follow one another in a :class:`Group`; the largest come first.
+"""How the comparators of a few wires may follow one another in a :class:`Group`; the largest come first.
 
-They are the most frequent ones in the networks of 10 to 128 wires. All 42 that occur would save another 4 %.
+The first one is what sorting in pairs begins with, three times over. The others are the most frequent ones on at most
+four wires in the networks of 10 to 128; all 42 that occur would save another 4 %.
 """
+
+MOST_WIRES = 8
+"""Wires of the widest pattern."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +40,7 @@ class Group:
 
     Attributes:
         pattern: which of :data:`PATTERNS`.
-        wires: the wires that stand for 0, 1, 2 and 3 there.
+        wires: the wires that stand for 0, 1, ... there.
     """
 
     pattern: int

@@ -121,7 +121,9 @@ def test_compiled_code_that_is_wrong_is_not_used(monkeypatch: pytest.MonkeyPatch
 
 
 def test_the_code_is_tried_on_every_pattern() -> None:
-    assert {group.pattern for group in selection_network(*module.SIZE_WITH_EVERY_PATTERN).groups} == set(range(len(PATTERNS)))
+    assert {group.pattern for group in selection_network(*module.SIZE_WITH_EVERY_PATTERN).groups} == set(
+        range(len(PATTERNS))
+    )
 
 
 def test_a_folder_that_cannot_be_written_only_means_compiling_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 
-from fedsec.defenses.selection_network import PATTERNS, Network, selection_network
+from fedsec.defenses.selection_network import MOST_WIRES, PATTERNS, Network, selection_network
 from tests.defenses.rounds import brief
 
 
@@ -58,6 +58,11 @@ def test_as_many_comparators_are_left_as_documented(size: int, first: int, stop:
     assert len(network.groups) <= comparators
 
 
+def test_patterns_have_no_more_wires_than_there_is_room_for() -> None:
+    assert max(max(pair) for pattern in PATTERNS for pair in pattern) == MOST_WIRES - 1
+    for pattern in PATTERNS:
+        assert len({wire for pair in pattern for wire in pair}) == 1 + max(max(pair) for pair in pattern)
+
+
 def test_the_pattern_of_one_comparator_is_the_last_so_that_something_always_fits() -> None:
     assert PATTERNS[-1] == ((0, 1),)
-    assert all(max(max(pair) for pair in pattern) <= 3 for pattern in PATTERNS)
