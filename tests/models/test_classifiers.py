@@ -1,5 +1,8 @@
 """The classifiers have the published sizes, the right outputs, and weights that their seed decides."""
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from torch import nn
@@ -67,3 +70,20 @@ def test_without_a_seed_the_global_generator_decides() -> None:
     torch.manual_seed(7)
     one, other = (build_classifier("lenet5", 1, 28, 10).state_dict() for _ in range(2))
     assert not torch.equal(one["fc3.weight"], other["fc3.weight"])
+
+
+def test_networks_that_are_built_in_several_threads_at_once_are_drawn_from_their_own_seeds() -> None:
+    def weights(seed: int | None) -> bytes:
+        model = build_classifier("lenet5", 1, 28, 10, seed=seed)
+        return b"".join(tensor.numpy().tobytes() for tensor in model.state_dict().values())
+
+    alone = [weights(seed) for seed in range(8)]
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as threads:
+            unseeded = [threads.submit(weights, None) for _ in range(8)]
+            assert list(threads.map(weights, list(range(8)) * 4)) == alone * 4
+            assert len({future.result() for future in unseeded}) == 8
+    finally:
+        sys.setswitchinterval(before)
