@@ -1,5 +1,7 @@
 """A round's clients dealt out to the workers, and their updates collected, whatever becomes of a worker."""
 
+import threading
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -75,16 +77,20 @@ class Job:
 class CohortPool:
     """Workers that stay warm from one run of a sweep to the next. They are started when they are first needed.
 
+    The runs of a sweep, each in a thread of its own, may ask at once for the workers and for their rates.
+
     Args:
         start: starts the workers.
     """
 
     def __init__(self, start: Callable[[], Crew]) -> None:
         self._start = start
+        self._lock = threading.RLock()
         self._crew: Crew | None = None
         self._speeds: list[float | None] = []
         self._rooms: list[SharedRows | None] = []
         self._measured: dict[tuple[Any, ...], Mapping[int, float]] = {}
+        self._alone = threading.RLock()  # runs of a sweep are threads, and come here at the same time
 
     def __enter__(self) -> Self:
         """Return the pool."""
@@ -111,20 +117,21 @@ class CohortPool:
             client: a partition that is typical.
             largest: most clients that a worker will be given.
         """
+        with self._alone:
+            return self._rates(make_client, config, client, largest)
+
+    def _rates(self, make_client: MakeClient, config: RunConfig, client: int, largest: int) -> Mapping[int, float]:
         federation = config.federation
         key = (config.data.dataset, config.model.name, federation.batch_size, federation.device, largest)
-        if key not in self._measured:
-            crew = self._started()
-            calls = [crew.call(w, "measure", make_client, config, client, largest) for w in range(len(crew))]
-            answers: list[Mapping[int, float]] = []
-            for worker, call in enumerate(calls):
-                try:
-                    answers.append(crew.result(call))
-                except WorkerDiedError:
-                    crew.replace(worker)
-            common = set(answers[0]).intersection(*answers) if answers else set()
-            self._measured[key] = {size: sum(answer[size] for answer in answers) for size in sorted(common)} or {1: 1.0}
-        return self._measured[key]
+        with self._lock:
+            if key not in self._measured:
+                crew = self._started()
+                calls = [crew.call(w, "measure", make_client, config, client, largest) for w in range(len(crew))]
+                answers = [rates for worker, call in enumerate(calls) if (rates := _measured(crew, worker, call))]
+                common = set(answers[0]).intersection(*answers) if answers else set()
+                rates_of_all = {size: sum(answer[size] for answer in answers) for size in sorted(common)}
+                self._measured[key] = rates_of_all or {1: 1.0}
+            return self._measured[key]
 
     def train(self, requests: Sequence[Request]) -> list[Trained]:
         """Train the clients of a round, of one run or of several at once; return what came of each run's clients.
@@ -160,10 +167,11 @@ class CohortPool:
         return [_of_run(run, answers, matrix) for run, matrix in enumerate(matrices)]
 
     def _started(self) -> Crew:
-        if self._crew is None:
-            self._crew = self._start()
-            self._speeds = [None] * len(self._crew)
-        return self._crew
+        with self._lock:
+            if self._crew is None:
+                self._crew = self._start()
+                self._speeds = [None] * len(self._crew)
+            return self._crew
 
     def _room_for(self, crew: Crew, place: int, request: Request) -> Matrix:
         """Return a matrix for a request, shared where that can be; the one of the last round where it fits."""
@@ -194,6 +202,16 @@ class CohortPool:
     def _note_speed(self, worker: int, speed: float) -> None:
         before = self._speeds[worker]
         self._speeds[worker] = speed if before is None else (before + speed) / 2
+
+
+def _measured(crew: Crew, worker: int, call: Any) -> Mapping[int, float]:
+    """Return what a worker has measured; nothing where it died of it."""
+    try:
+        rates: Mapping[int, float] = crew.result(call)
+    except WorkerDiedError:
+        crew.replace(worker)
+        return {}
+    return rates
 
 
 def _of_run(run: int, answers: Sequence[Answer], rows: Matrix) -> Trained:
