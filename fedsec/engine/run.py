@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, Literal, NamedTuple
 
 from flwr.serverapp import Grid
+from threadpoolctl import threadpool_limits
 
 from fedsec.client_app import build_client_app
 from fedsec.engine.local import run_local
@@ -64,7 +65,9 @@ def opened(engine: EngineName, device: str = "auto") -> Iterator[Execute]:
     def do(pool: CohortPool, jobs: Sequence[Job]) -> list[Summary]:
         unfinished = [job for job in jobs if job.folder.summary() is None]
         sweep = Sweep(pool, len(unfinished))
-        with ThreadPoolExecutor(max(1, len(unfinished)), thread_name_prefix="fedsec-run") as threads:
+        number = max(1, len(unfinished))
+        # One thread for BLAS throughout: a defense that holds it to one, and lets go, would let go for all runs.
+        with threadpool_limits(1, "blas"), ThreadPoolExecutor(number, thread_name_prefix="fedsec-run") as threads:
             list(threads.map(partial(_in_sweep, sweep), range(len(unfinished)), unfinished))
         return [job.folder.summary() or {} for job in jobs]
 
