@@ -9,7 +9,7 @@ export FLWR_DISABLE_UPDATE_CHECK ?= 1
 export FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast check format bench reproduce clean
+.PHONY: help demo test test-fast check format bench sweep reproduce clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -39,9 +39,13 @@ format: $(VENV)/installed ## put the code into its format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(VENV)/installed ## measure speed, as ratios to peers and limits in one run
-	$(BIN)/python -m benchmarks.aggregation
-	$(BIN)/python -m benchmarks.rounds
+bench: $(VENV)/installed ## measure speed, as ratios to peers and limits in one run; OUT=FOLDER keeps what was found
+	$(BIN)/python -m benchmarks.aggregation $(if $(OUT),--out $(OUT))
+	$(BIN)/python -m benchmarks.rounds $(if $(OUT),--out $(OUT))
+
+sweep: $(VENV)/installed ## draw what the rules cost against clients and parameters, in OUT (runs/sweep)
+	$(BIN)/python -m benchmarks.sweep --out $(or $(OUT),runs/sweep)
+	$(BIN)/python -m benchmarks.figures $(or $(OUT),runs/sweep)
 
 reproduce: $(VENV)/installed ## the thesis's MNIST cells without GAN, three seeds (hours; needs FEDSEC_DATA or the hub)
 	$(BIN)/fedsec reproduce experiments/gan_balancing_thesis/table_5_1_mnist_without_gan.toml

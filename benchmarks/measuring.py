@@ -43,7 +43,7 @@ class Timing:
 
     def __str__(self) -> str:
         """Return the median with lowest and highest."""
-        return f"{self.median:.3f} s ({min(self.seconds):.3f} to {max(self.seconds):.3f})"
+        return f"{self.median:.3g} s ({spread(self.seconds)})"
 
 
 def timed(function: Callable[[], object], repetitions: int = 5) -> Timing:
@@ -57,6 +57,18 @@ def timed(function: Callable[[], object], repetitions: int = 5) -> Timing:
         seconds.append(time.perf_counter() - start)
     peak = peak_mib()
     return Timing(tuple(seconds), None if before is None or peak is None else max(0.0, peak - before))
+
+
+def in_turn(functions: Mapping[str, Callable[[], object]], repetitions: int = 5) -> dict[str, Timing]:
+    """Time several functions in turn, so that a machine that slows down slows all; their memory is not measured."""
+    seconds: dict[str, list[float]] = {name: [] for name in functions}
+    for repetition in range(repetitions + 1):
+        for name, function in functions.items():
+            start = time.perf_counter()
+            function()
+            if repetition:  # the first one warms up
+                seconds[name].append(time.perf_counter() - start)
+    return {name: Timing(tuple(of_one), None) for name, of_one in seconds.items()}
 
 
 def reset_peak() -> float | None:
@@ -84,20 +96,30 @@ def peak_mib() -> float | None:
 
 
 def with_malloc_settings() -> None:
-    """Start this program again with the memory settings that fedsec gives to Ray's processes.
+    """Start this program again with the memory settings that fedsec gives to Ray's processes, and all cores.
 
     Without them a peer that allocates gigabytes spends most of its time on page faults, and would look worse
     than it is.
     """
     settings = {key: value for key, value in ENVIRONMENT.items() if key.startswith("MALLOC_")}
-    if any(key not in os.environ for key in settings):
-        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], os.environ | settings)
+    if any(key not in os.environ for key in settings) or "OMP_NUM_THREADS" in os.environ:
+        others = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], others | settings)
 
 
 def environment() -> str:
     """Return what the numbers were measured on, in one line."""
-    packages = ", ".join(f"{name} {metadata.version(name)}" for name in ("flwr", "numpy", "torch", "ray"))
+    installed = {name: version(name) for name in ("flwr", "numpy", "numba", "torch", "ray", "byzfl")}
+    packages = ", ".join(f"{name} {found}" for name, found in installed.items() if found)
     return f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, {packages}"
+
+
+def version(package: str) -> str | None:
+    """Return the version of a package, or ``None`` where it is not installed."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def print_rows(rows: Sequence[tuple[str, ...]]) -> None:

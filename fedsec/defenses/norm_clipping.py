@@ -74,4 +74,5 @@ def draw_noise(size: int, noise: float, rng: np.random.Generator) -> Callable[[]
     """
     if noise == 0.0:
         return lambda: None
-    return meanwhile(lambda: rng.standard_normal(size, dtype=np.float32), size)
+    values = np.empty(size, np.float32)  # by this thread: what another one frees, the system may never get back
+    return meanwhile(lambda: rng.standard_normal(out=values, dtype=np.float32), size)
