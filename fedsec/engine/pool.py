@@ -103,6 +103,10 @@ class CohortPool:
         self._crew = None
         self._let_go()
 
+    def start(self) -> None:
+        """Start the workers, if they are not there yet."""
+        self._started()
+
     @property
     def workers(self) -> int:
         """How many workers there are."""
