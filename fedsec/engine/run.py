@@ -68,8 +68,10 @@ def opened(engine: EngineName, device: str = "auto") -> Iterator[Execute]:
             # Ray's processes die with the thread that started them, and that must not be the thread of a run.
             pool.start()
             sweep = Sweep(pool, len(unfinished))
-            with ThreadPoolExecutor(len(unfinished), thread_name_prefix="fedsec-run") as threads:
-                list(threads.map(partial(_in_sweep, sweep), range(len(unfinished)), unfinished))
+            number = len(unfinished)
+            # One thread for BLAS throughout: a defense that holds it to one, and lets go, would let go for all runs.
+            with threadpool_limits(1, "blas"), ThreadPoolExecutor(number, thread_name_prefix="fedsec-run") as threads:
+                list(threads.map(partial(_in_sweep, sweep), range(number), unfinished))
         return [job.folder.summary() or {} for job in jobs]
 
     with ray_pool(device) as pool:
