@@ -1,4 +1,4 @@
-"""The mean of the values in the middle: compiled or sorted, the numbers are the same."""
+"""The mean of the values in the middle: compiled, by rows or sorted, the numbers are the same."""
 
 import subprocess
 import sys
@@ -20,12 +20,13 @@ from tests.defenses.rounds import brief, normal_rows
 Found = tuple[Vector, Vector]
 
 
-@pytest.fixture(params=["compiled", "sorted"])
+@pytest.fixture(params=["compiled", "by rows", "sorted"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Send even the smallest matrix one way."""
     monkeypatch.setattr(blocks, "SMALL", 0)
-    if request.param == "sorted":
+    if request.param != "compiled":
         monkeypatch.setattr(module, "_compiled", lambda: None)
+        monkeypatch.setattr(module, "FEW_CLIENTS", 1000 if request.param == "by rows" else 0)
     else:
         assert module._compiled() is not None
     return str(request.param)
@@ -48,8 +49,18 @@ def agree(rows: Matrix, first: int, stop: int) -> None:
 
 @pytest.mark.parametrize("d", [1, 15, 63, 64, 65, 1000, 8192, 8193, 40_000])
 @pytest.mark.parametrize(("n", "first", "stop"), [(1, 0, 1), (2, 0, 2), (5, 1, 4), (40, 8, 32), (101, 50, 51)])
-def test_both_ways_give_the_mean_of_the_middle(way: str, n: int, first: int, stop: int, d: int) -> None:
+def test_every_way_gives_the_mean_of_the_middle(way: str, n: int, first: int, stop: int, d: int) -> None:
     agree(normal_rows(n, d), first, stop)
+
+
+def test_the_network_gives_the_same_bits_compiled_or_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = normal_rows(20, 3000) * np.float32(10.0) ** np.random.default_rng(0).integers(-15, 15, 3000)
+    rows = np.ascontiguousarray(rows, np.float32)
+    by_rows = middle_mean(rows, 4, 16)
+    monkeypatch.setattr(blocks, "SMALL", 0)
+    compiled = middle_mean(rows, 4, 16)
+    assert_array_equal(by_rows[0], compiled[0])
+    assert_array_equal(by_rows[1], compiled[1])
 
 
 @brief
@@ -91,6 +102,7 @@ def test_a_matrix_that_may_not_be_written_is_read(way: str) -> None:
 def test_more_clients_than_a_network_is_made_for_are_sorted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blocks, "SMALL", 0)
     monkeypatch.setattr(module, "MOST_CLIENTS", 4)
+    monkeypatch.setattr(module, "FEW_CLIENTS", 0)
     monkeypatch.setattr(module, "selection_network", None)
     agree(normal_rows(5, 300), 1, 4)
 
@@ -102,7 +114,7 @@ def test_the_largest_values_are_no_trouble(way: str) -> None:
 
 
 @pytest.mark.parametrize("spoilt", ["numba", "llvmlite", "fedsec.defenses.compiled_selection"])
-def test_where_numba_fails_columns_are_sorted(spoilt: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_numba_fails_numpy_does_it(spoilt: str, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = normal_rows(9, 500)
     monkeypatch.setattr(blocks, "SMALL", 0)
     monkeypatch.delitem(sys.modules, "fedsec.defenses.compiled_selection", raising=False)
