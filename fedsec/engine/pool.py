@@ -1,7 +1,6 @@
 """A round's clients dealt out to the workers, and their updates collected, whatever becomes of a worker."""
 
 import threading
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -90,7 +89,6 @@ class CohortPool:
         self._speeds: list[float | None] = []
         self._rooms: list[SharedRows | None] = []
         self._measured: dict[tuple[Any, ...], Mapping[int, float]] = {}
-        self._alone = threading.RLock()  # runs of a sweep are threads, and come here at the same time
 
     def __enter__(self) -> Self:
         """Return the pool."""
@@ -121,10 +119,6 @@ class CohortPool:
             client: a partition that is typical.
             largest: most clients that a worker will be given.
         """
-        with self._alone:
-            return self._rates(make_client, config, client, largest)
-
-    def _rates(self, make_client: MakeClient, config: RunConfig, client: int, largest: int) -> Mapping[int, float]:
         federation = config.federation
         key = (config.data.dataset, config.model.name, federation.batch_size, federation.device, largest)
         with self._lock:
