@@ -1,6 +1,6 @@
 """Workers in this process, whose clients may kill them or never return."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +10,11 @@ from flwr.common import NDArrays, Scalar
 
 from fedsec.defenses.updates import Vector
 from fedsec.engine.crew import WorkerDiedError
+from fedsec.engine.pool import Request, Trained
 from fedsec.engine.rows import open_rows
 from fedsec.engine.worker import MakeClient, RoundOfRun, Seat, Task, Worker
 from fedsec.strategies.intake import Limits
+from fedsec.strategies.layout import Layout
 from tests.strategies.toy import CLIENTS, initial_arrays, trained
 
 HERE = "here"
@@ -147,3 +149,30 @@ def task_of(run: RoundOfRun, *cohorts: Sequence[int]) -> Task:
 
 
 EVERYBODY = tuple(range(CLIENTS))
+
+WIDTH = 16
+"""Parameters of the toy model, without the statistics of its BatchNorm."""
+
+
+def request_of(make: MakeClient, clients: Iterable[int] = EVERYBODY, **changes: Any) -> Request:
+    """Return what a run of toy clients wants of a pool in one round; each has as many examples as it claims."""
+    given: dict[str, Any] = {"cohort_size": 2, "timeout": 60.0, "sent": initial_arrays(), "width": WIDTH}
+    given["workloads"] = {client: 10 + client for client in clients}
+    return Request(run=run_of(make), **given | changes)
+
+
+def update_of(client: int) -> bytes:
+    """Return the row of an honest toy client."""
+    layout, row = Layout(initial_arrays()), np.empty(WIDTH, np.float32)
+    layout.write(trained(client, initial_arrays()), row, np.empty(layout.side_width))
+    return row.tobytes()
+
+
+def good_rows(trained_run: Trained) -> dict[int, bytes]:
+    """Return the row of every client that is not dropped."""
+    return {a.seat.client: trained_run.rows[a.seat.row].tobytes() for a in trained_run.answers if a.admitted}
+
+
+def reasons(trained_run: Trained) -> dict[int, str]:
+    """Return why clients are dropped."""
+    return {answer.seat.client: answer.reason for answer in trained_run.answers if answer.admitted is None}
