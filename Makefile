@@ -21,7 +21,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	touch $@
 
 demo: $(VENV)/installed ## attack ten clients, defend them five ways, show what came of it (under three minutes)
-	$(BIN)/fedsec reproduce experiments/quickstart/demo.toml --out runs/demo/report
+	$(BIN)/fedsec reproduce experiments/quickstart/demo.toml --together 6 --out runs/demo/report
 
 test: $(VENV)/installed ## run all tests (about thirteen minutes on two cores)
 	$(BIN)/python -m pytest

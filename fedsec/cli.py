@@ -70,7 +70,7 @@ def reproduce(
     file: Annotated[Path, typer.Argument(help="Table file.")],
     seeds: Annotated[int | None, typer.Option(min=1, help="Seeds 0 to N-1 instead of those in the file.")] = None,
     settings: Settings = None,
-    engine: Engine = "ray",
+    engine: Engine = "cohort",
     together: Annotated[int, typer.Option(min=1, help="Runs that go on at once, with --engine cohort.")] = 1,
     out: Annotated[Path | None, typer.Option(help="Folder of the report; by default beside the runs.")] = None,
     quiet: Quiet = False,
