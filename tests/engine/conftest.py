@@ -1,11 +1,16 @@
-"""Short runs on any engine."""
+"""Short runs on any engine; engine "cohort" with workers of this process."""
 
 from typing import Any
 
+import pytest
+
+from fedsec.engine import pool as pool_module
+from fedsec.engine.pool import CohortPool
 from fedsec.engine.run import EngineName, execute
 from fedsec.runs.config import RunConfig
 from fedsec.runs.loading import parse
 from fedsec.runs.record import RoundRecord, RunFolder
+from tests.engine.crews import LocalCrew
 
 
 class Silent:
@@ -40,3 +45,21 @@ def config(**changes: Any) -> RunConfig:
 def run(configuration: RunConfig, engine: EngineName) -> tuple[dict[str, Any], RunFolder, Silent]:
     folder, observer = RunFolder.create(configuration), Silent()
     return execute(configuration, folder, observer, engine=engine), folder, observer
+
+
+def record(folder: RunFolder) -> list[dict[str, Any]]:
+    """Return the rounds without what differs from one run to the next."""
+    return [{k: v for k, v in line.items() if k not in ("seconds", "peak_memory_mib")} for line in folder.rounds()]
+
+
+@pytest.fixture
+def crews(monkeypatch: pytest.MonkeyPatch) -> list[LocalCrew]:
+    """Put workers of this process in the place of Ray's, one of them without shared memory; return them."""
+    started: list[LocalCrew] = []
+
+    def start() -> LocalCrew:
+        started.append(LocalCrew("here", "elsewhere"))
+        return started[-1]
+
+    monkeypatch.setattr(pool_module, "ray_pool", lambda device: CohortPool(start))
+    return started
