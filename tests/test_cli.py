@@ -121,6 +121,10 @@ def test_resuming_a_finished_run_s_folder_shows_its_result_again(run_file: Path)
         (["run", "--set", "data.q"], "expected key=value"),
         (["run", "."], "this is a folder; give --resume"),
         (["reproduce", "missing.toml"], "No such file"),
+        (
+            ["reproduce", "missing.toml", "--engine", "local", "--together", "2"],
+            "--together: found 2 with --engine local; expected --engine cohort, or 1",
+        ),
         (["report", "nothing-here"], "no finished run at or below nothing-here"),
         (["data", "check", "nowhere"], "data.dataset: found 'nowhere'"),
     ],
@@ -220,7 +224,8 @@ def test_reproduce_tells_of_finished_cells_that_other_code_made(
 ) -> None:
     done = fedsec("reproduce", table_file, "--engine", "local")
     assert "with other code" not in done.out
-    monkeypatch.setattr("fedsec.scenario.code_hash", lambda: "0123456789ab")
+    for module in ("fedsec.scenario", "fedsec.engine.cells"):
+        monkeypatch.setattr(f"{module}.code_hash", lambda: "0123456789ab")
     again = fedsec("reproduce", table_file, "--engine", "local")
     assert "note: 3 of 3 runs were finished before, with other code than this (0123456789ab)" in again.out
     quiet = fedsec("reproduce", table_file, "--engine", "local", "--quiet")

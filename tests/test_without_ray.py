@@ -1,10 +1,12 @@
-"""Where Ray is not installed everything else works, and the engine that needs it says so before anything starts."""
+"""Where Ray is not installed everything else works, and the engines that need it say so before anything starts."""
 
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 IMPORT_EVERYTHING = """
 import importlib, pkgutil, sys
@@ -47,12 +49,13 @@ def test_the_local_engine_runs(runs: Path) -> None:
     assert len(list(runs.glob("*/*/summary.json"))) == 1
 
 
-def test_the_engine_on_ray_is_refused_in_one_line_and_no_run_is_begun(runs: Path) -> None:
-    done = python(RUN, "run", "--engine", "ray")
+@pytest.mark.parametrize("engine", ["ray", "cohort"])
+def test_an_engine_on_ray_is_refused_in_one_line_and_no_run_is_begun(runs: Path, engine: str) -> None:
+    done = python(RUN, "run", "--engine", engine)
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr == (
-        "fedsec: --engine: found 'ray', and Ray is not installed; "
+        f"fedsec: --engine: found '{engine}', and Ray is not installed; "
         "expected 'local', or Ray: pip install 'fedsec[simulation]'\n"
     )
     assert not runs.exists()
