@@ -59,6 +59,16 @@ def timed(function: Callable[[], object], repetitions: int = 5) -> Timing:
     return Timing(tuple(seconds), None if before is None or peak is None else max(0.0, peak - before))
 
 
+def once(function: Callable[[], object]) -> Timing:
+    """Call ``function`` a single time, so that nothing that an earlier call left in the heap counts twice."""
+    before = reset_peak()
+    start = time.perf_counter()
+    function()
+    seconds = time.perf_counter() - start
+    peak = peak_mib()
+    return Timing((seconds,), None if before is None or peak is None else max(0.0, peak - before))
+
+
 def in_turn(functions: Mapping[str, Callable[[], object]], repetitions: int = 5) -> dict[str, Timing]:
     """Time several functions in turn, so that a machine that slows down slows all; their memory is not measured."""
     seconds: dict[str, list[float]] = {name: [] for name in functions}

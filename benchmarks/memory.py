@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from benchmarks.measuring import Timing, timed
+from benchmarks.measuring import Timing, once
 from benchmarks.sections import Goal, Section, Table
 from fedsec.defenses import RoundUpdates, Verdict
 from fedsec.defenses.flame import flame
@@ -22,7 +22,7 @@ SHARE = 2.0
 def measure(updates: RoundUpdates) -> Section:
     """Take the peak of every rule alone."""
     n, d = updates.deltas.shape
-    times = {name: timed(rule, 1) for name, rule in rules(updates).items()}
+    times = {name: once(rule) for name, rule in rules(updates).items()}
     beside = {name: share(timing, n, d) for name, timing in times.items()}
     table: Table = [("rule", "beside matrix and result")]
     table += [(name, "not measured" if of is None else f"{of:.2f} %") for name, of in beside.items()]

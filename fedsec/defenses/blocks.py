@@ -46,8 +46,12 @@ def _blas() -> list[LibController]:
 
 
 @contextmanager
-def _single_blas() -> Iterator[None]:
-    """Hold BLAS to one thread: as threadpoolctl's own ``limit`` does, in a tenth of the time of a small mean."""
+def single_blas() -> Iterator[None]:
+    """Hold BLAS to one thread: as threadpoolctl's own ``limit`` does, in a tenth of the time of a small mean.
+
+    Several threads of BLAS would share the cores with those of this module for a while even after a product, as they
+    spin until the next one; and the order of its sums may depend on their number.
+    """
     before = [(library, library.get_num_threads()) for library in _blas()]
     changed = [(library, threads) for library, threads in before if threads != 1]
     try:
@@ -96,5 +100,5 @@ def _walk(run: Callable[[Sequence[slice]], Result], shape: tuple[int, ...], widt
     rows, columns = shape
     blocks = [slice(start, min(start + width, columns)) for start in range(0, max(columns, 1), width)]
     tasks = [blocks[start : start + BLOCKS_IN_A_TASK] for start in range(0, len(blocks), BLOCKS_IN_A_TASK)]
-    with _single_blas():
+    with single_blas():
         return [run(blocks)] if rows * columns < SMALL else list(_pool().map(run, tasks))

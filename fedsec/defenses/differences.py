@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fedsec.defenses.blocks import BLAS_BLOCK, LONG_BLOCK, sum_blocks
+from fedsec.defenses.blocks import BLAS_BLOCK, LONG_BLOCK, single_blas, sum_blocks
 from fedsec.defenses.updates import IntVector, Matrix, Vector
 
 RUNS, RUN = 64, 64
@@ -48,9 +48,9 @@ def products_of_differences(rows: Matrix, vector: Vector | None) -> Products:
     Products beyond the range of float32 come out as infinity or NaN, those below it as zero.
     """
     n = len(rows)
-    parents = nearest_parents(sample(rows))
-    paths = _paths(parents)
-    with np.errstate(over="ignore", invalid="ignore"):
+    with single_blas(), np.errstate(over="ignore", invalid="ignore"):
+        parents = nearest_parents(sample(rows))
+        paths = _paths(parents)
         sums = _summed(rows, parents, vector)
         upper = np.triu(sums[:, :n])
         between = upper + np.triu(upper, 1).T
@@ -58,7 +58,7 @@ def products_of_differences(rows: Matrix, vector: Vector | None) -> Products:
         on_the_way = paths * np.diag(between)
         lengths, shared = on_the_way.sum(axis=1), on_the_way @ paths.T
         doubt = lengths[:, None] + lengths[None, :] - 2.0 * shared
-    return Products((gram + gram.T) / 2.0, paths @ sums[:, n], lengths, doubt)
+        return Products((gram + gram.T) / 2.0, paths @ sums[:, n], lengths, doubt)
 
 
 def sample(rows: Matrix) -> Vector:
