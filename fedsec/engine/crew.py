@@ -12,6 +12,8 @@ from fedsec.nodes import FederationError
 FORWARDED = ("FEDSEC_DATA", "FEDSEC_CACHE", "HF_HUB_OFFLINE")
 """What workers on a cluster that was there before must be told; those of our own inherit it."""
 
+SETTLE_SECONDS = 60.0
+
 
 class WorkerDiedError(RuntimeError):
     """The process of a worker ended before it answered."""
@@ -46,6 +48,9 @@ class Crew(Protocol):
     def replace(self, worker: int) -> None:
         """End a worker, alive or not, and put a new one in its place."""
 
+    def settle(self) -> None:
+        """Wait until those who were put in the place of others can work."""
+
     def close(self) -> None:
         """End all workers."""
 
@@ -77,6 +82,7 @@ class RayCrew:
         self._options: dict[str, Any] = {"num_cpus": 1, "num_gpus": 1 if gpus else 0, "max_restarts": 0}
         if os.environ.get("RAY_ADDRESS") or not self._owns_ray:
             self._options["runtime_env"] = {"env_vars": _forwarded()}
+        self._new: dict[int, Any] = {}
         self._actors = [self._started() for _ in range(gpus or max(1, int(there.get("CPU", 1))))]
         try:
             ray.get([actor.ready.remote() for actor in self._actors])
@@ -105,13 +111,25 @@ class RayCrew:
         died = self._ray.exceptions
         try:
             return self._ray.get(call)
-        except (died.RayActorError, died.WorkerCrashedError, died.OutOfMemoryError) as error:
+        except (
+            died.RayActorError,
+            died.WorkerCrashedError,
+            died.OutOfMemoryError,
+            died.TaskCancelledError,  # a client that raises KeyboardInterrupt
+        ) as error:
             raise WorkerDiedError(str(error)) from error
 
     def replace(self, worker: int) -> None:
         """Kill an actor and start another one."""
         self._ray.kill(self._actors[worker])
         self._actors[worker] = self._started()
+        self._new[worker] = self._actors[worker].ready.remote()
+
+    def settle(self) -> None:
+        """Wait for new actors; for one that cannot be started no longer than :data:`SETTLE_SECONDS`."""
+        if self._new:
+            self._ray.wait(list(self._new.values()), num_returns=len(self._new), timeout=SETTLE_SECONDS)
+            self._new.clear()
 
     def close(self) -> None:
         """Kill the actors; end Ray where it was started here."""

@@ -67,10 +67,13 @@ class Job:
         return [seat for cohort in self.task.cohorts for seat in cohort]
 
     def halves(self) -> list["Job"]:
-        """Return the job in two, each with one death to go."""
-        seats = self.seats
-        parts = (seats[: len(seats) // 2], seats[len(seats) // 2 :])
-        return [Job(replace(self.task, cohorts=(tuple(part),)), self.cost / 2, DEATHS - 1) for part in parts]
+        """Return the job in two, each with one death to go; no cohort becomes larger than it was."""
+        cohorts = self.task.cohorts
+        if len(cohorts) == 1:
+            [alone] = cohorts
+            cohorts = (alone[: len(alone) // 2], alone[len(alone) // 2 :])
+        parts = (cohorts[: len(cohorts) // 2], cohorts[len(cohorts) // 2 :])
+        return [Job(replace(self.task, cohorts=part), self.cost / 2, DEATHS - 1) for part in parts]
 
 
 class CohortPool:
@@ -137,6 +140,7 @@ class CohortPool:
         A worker that dies is replaced and does its task again. A client of whom workers die is dropped.
         """
         crew = self._started()
+        crew.settle()  # the time that a worker takes to start is not taken from the clients
         matrices = [self._room_for(crew, place, request) for place, request in enumerate(requests)]
         runs = tuple(
             replace(request.run, rows=None if room is None else room.handle)

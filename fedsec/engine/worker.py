@@ -141,8 +141,7 @@ class Worker:
                 raise result
             arrays, records = read_fitted(layout.sent, result)
         except Exception as error:
-            reason = last_line(f"{type(error).__name__}: {error}")
-            return Answer(seat, None, f"error {ErrorCode.CLIENT_APP_RAISED_EXCEPTION}: {reason}")
+            return Answer(seat, None, f"error {ErrorCode.CLIENT_APP_RAISED_EXCEPTION}: {_told(error)}")
         metrics, rows = dict(records["metrics"]), self._opened[run.rows]
         row = np.empty(layout.width, np.float32) if rows is None else rows[seat.row]
         side = np.empty(layout.side_width)
@@ -152,6 +151,14 @@ class Worker:
         except Exception as error:  # a client may return anything
             return Answer(seat, None, reason_of(error))
         return Answer(seat, admitted, "", metrics, side, row if rows is None else None)
+
+
+def _told(error: Exception) -> str:
+    """Return an error's name and its last line. It is a client's own: even to ask for its text may fail."""
+    try:
+        return last_line(f"{type(error).__name__}: {error}")
+    except Exception:
+        return type(error).__name__
 
 
 def _fit(
@@ -171,7 +178,8 @@ def _fit(
     for seat in clients.keys() - results.keys():
         config: dict[str, Scalar] = {"server-round": task.runs[seat.run].server_round}
         try:
-            results[seat] = clients[seat].fit(parameters[seat.run], config)
+            # A list of its own: what a client does to it must not reach the next one.
+            results[seat] = clients[seat].fit(list(parameters[seat.run]), config)
         except Exception as error:
             results[seat] = error
     return [(seat, results[seat]) for seat in cohort]

@@ -43,6 +43,7 @@ class LocalCrew:
 
     Attributes:
         replaced: workers that were replaced, in order.
+        settled: how many of them were waited for.
         calls: every call, in order.
         late: the rows that clients which are stuck may yet write to.
         closed: whether the workers were ended.
@@ -54,6 +55,7 @@ class LocalCrew:
         self.machines = machines or (HERE, HERE)
         self.workers = [Worker(machine) for machine in self.machines]
         self.replaced: list[int] = []
+        self.settled = 0
         self.calls: list[Call] = []
         self.late: list[Vector] = []
         self.closed = False
@@ -84,6 +86,9 @@ class LocalCrew:
     def replace(self, worker: int) -> None:
         self.replaced.append(worker)
         self.workers[worker] = Worker(self.machines[worker])
+
+    def settle(self) -> None:
+        self.settled = len(self.replaced)
 
     def close(self) -> None:
         self.closed = True

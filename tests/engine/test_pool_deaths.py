@@ -75,6 +75,23 @@ def test_after_a_second_death_the_work_is_cut_in_two() -> None:
     assert seats(crew) == [9, 9, 4, 5]
 
 
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_work_that_is_cut_in_two_has_no_larger_cohorts(size: int) -> None:
+    result, crew = trained(dying({4: 5}), "here", size=size)
+    sizes = [max(len(cohort) for cohort in call.arguments[0].cohorts) for call in crew.calls]
+    assert max(sizes) == size
+    assert good_rows(result) | {4: EXPECTED[4]} == EXPECTED
+
+
+def test_a_worker_that_is_new_is_waited_for_before_the_next_round() -> None:
+    crew = LocalCrew()
+    with CohortPool(lambda: crew) as pool:
+        pool.train([request_of(maker({8: raises(StuckError())}))])
+        assert (len(crew.replaced), crew.settled) == (1, 0)
+        pool.train([request_of(maker())])
+    assert crew.settled == 1
+
+
 @pytest.mark.parametrize("size", [1, 3, 9])
 def test_a_client_of_whom_workers_die_is_dropped_and_nobody_else(size: int) -> None:
     result, _ = trained(maker({4: raises(KilledError())}), size=size)

@@ -63,6 +63,11 @@ SPOILS: dict[str, Spoil] = {
 }
 
 
+class UntellableError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
 def on_local(make: Callable[[Any, int], ToyClient]) -> tuple[RobustFedAvg, dict[str, Any]]:
     """Let toy clients train on the engine "local"; return the strategy afterwards, and the mean metrics."""
     app = make_client_app(lambda context: make(None, int(context.node_config["partition-id"])))
@@ -114,6 +119,26 @@ def test_a_client_that_cannot_be_made_is_dropped() -> None:
 
     answers = answers_of(make)
     assert {c: a.reason for c, a in answers.items() if a.admitted is None} == {2: "error 2: OSError: no data"}
+
+
+def test_an_error_that_cannot_be_told_is_its_client_s_alone() -> None:
+    answers = answers_of(maker({4: raises(UntellableError())}))
+    assert {c: a.reason for c, a in answers.items() if a.admitted is None} == {4: "error 2: UntellableError"}
+
+
+def test_what_a_client_does_to_the_list_it_is_given_is_its_own_business() -> None:
+    class Replaces(ToyClient):
+        def fit(self, parameters: Any, config: Any) -> Any:
+            fitted = super().fit(parameters, config)
+            parameters[0] = np.full_like(parameters[0], 7.0)
+            return fitted
+
+    answers, alone = answers_of(lambda config, client: Replaces(client)), answers_of(maker())
+    for client, answer in answers.items():
+        expected = alone[client].row
+        assert answer.row is not None
+        assert expected is not None
+        assert answer.row.tobytes() == expected.tobytes()
 
 
 def test_what_belongs_to_batchnorm_comes_beside_the_row() -> None:
