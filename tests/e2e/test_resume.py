@@ -69,7 +69,7 @@ def kill_after_progress(process: subprocess.Popen[str], runs: Path, moments: ran
     return alive
 
 
-@pytest.mark.parametrize(("engine", "kills"), [("local", 20), ("ray", RAY_KILLS)])
+@pytest.mark.parametrize(("engine", "kills"), [("local", 20), ("ray", RAY_KILLS), ("cohort", RAY_KILLS)])
 @pytest.mark.timeout(1800)
 def test_a_killed_run_goes_on_to_the_same_model(engine: str, kills: int, tmp_path: Path) -> None:
     file = tmp_path / "run.toml"
@@ -93,10 +93,11 @@ def test_a_killed_run_goes_on_to_the_same_model(engine: str, kills: int, tmp_pat
     assert not list(runs.rglob("*.partial"))
 
 
-def test_nothing_is_left_running_after_a_kill_of_ray_s_driver(tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", ["ray", "cohort"])
+def test_nothing_is_left_running_after_a_kill_of_ray_s_driver(engine: str, tmp_path: Path) -> None:
     file, runs = tmp_path / "run.toml", tmp_path / "runs"
     file.write_text(RUN_FILE)
-    process = start(file, "ray", runs)
+    process = start(file, engine, runs)
     assert kill_after_progress(process, runs, random.Random(1))
     deadline = time.monotonic() + 180  # two of Ray's agents take a minute to notice
     while processes.with_environment("FEDSEC_RUNS", str(runs)) and time.monotonic() < deadline:
@@ -106,10 +107,11 @@ def test_nothing_is_left_running_after_a_kill_of_ray_s_driver(tmp_path: Path) ->
     assert left == []
 
 
-def test_ctrl_c_ends_a_run_on_ray_at_once_and_says_how_to_go_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", ["ray", "cohort"])
+def test_ctrl_c_ends_a_run_on_ray_at_once_and_says_how_to_go_on(engine: str, tmp_path: Path) -> None:
     file, runs = tmp_path / "run.toml", tmp_path / "runs"
     file.write_text(RUN_FILE)
-    process = start(file, "ray", runs)
+    process = start(file, engine, runs)
     while process.poll() is None and rounds_done(runs) < 2:
         time.sleep(0.05)
     os.kill(process.pid, signal.SIGINT)
