@@ -75,7 +75,9 @@ class RayCrew:
         self._owns_ray = not ray.is_initialized()
         if self._owns_ray:
             with ray_environment():
-                ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+                # Without an address Ray would join a cluster that it finds on this machine, whoever started it.
+                address = os.environ.get("RAY_ADDRESS") or "local"
+                ray.init(address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
         self.machine: str = ray.get_runtime_context().get_node_id()
         there: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
         gpus = 0 if device == "cpu" else int(there.get("GPU", 0))

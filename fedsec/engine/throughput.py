@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from fedsec.clients import BenignClient
 from fedsec.clients.benign import fit_cohort
+from fedsec.training.cohort import splits_batches
 from fedsec.training.parameters import get_arrays
 
 CPU_SIZES = (1, 2, 5, 10)
@@ -21,18 +22,22 @@ WORTH_IT = 1.03
 def measure(client: BenignClient, largest: int) -> dict[int, float]:
     """Return the examples trained in a second by cohort size, for sizes up to ``largest``.
 
-    Only size 1 is tried where the network cannot be trained for several clients at once. Where steps take long, the
-    first size that is slower than the one before is the last. So is one that fails, for want of memory for instance.
+    Only size 1 is tried where the network cannot be trained for several clients at once, and on a CPU also where the
+    bits of a result would depend on the size: chance decides a measurement, and a run must repeat. Where steps take
+    long, the first size that is slower than the one before is the last. So is one that fails, for want of memory for
+    instance.
 
     Args:
         client: one that is typical; it must hold examples.
         largest: most clients that a worker will be given.
     """
-    sizes = GPU_SIZES if client.task.device.type == "cuda" else CPU_SIZES
+    grouped, on_gpu = client.task.grouped, client.task.device.type == "cuda"
+    sizes = GPU_SIZES if on_gpu else CPU_SIZES
+    together = grouped is not None and (on_gpu or splits_batches(grouped, client.task.device))
     batch = min(client.task.settings.batch_size, len(client.task.labels))
     rates: dict[int, float] = {}
     for size in sizes:
-        if size > 1 and (size > largest or client.task.grouped is None):
+        if size > 1 and (size > largest or not together):
             break
         try:
             first = _seconds(client, size, batch, steps=1)  # which also sets things up

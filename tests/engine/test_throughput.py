@@ -15,6 +15,8 @@ from fedsec.clients import BenignClient
 from fedsec.engine import throughput
 from fedsec.engine.throughput import CPU_SIZES, GPU_SIZES, WORTH_IT, best_size, measure
 from fedsec.engine.worker import Worker
+from fedsec.models.classifiers import build_classifier
+from fedsec.training.grouped import group_model
 from tests.engine.conftest import config
 
 rates = st.dictionaries(st.sampled_from(GPU_SIZES + CPU_SIZES), st.floats(1.0, 1e6), min_size=1)
@@ -106,6 +108,12 @@ def test_a_client_with_few_examples_takes_smaller_steps(client: BenignClient, pr
 
 def test_a_network_for_one_client_at_a_time_is_measured_with_one(client: BenignClient) -> None:
     assert set(measure(BenignClient(replace(client.task, grouped=None)), 100)) == {1}
+
+
+def test_a_network_with_batchnorm_is_not_grouped_by_chance(client: BenignClient, pretend: Pretend) -> None:
+    pretend(lambda size, steps: 0.05)
+    model = build_classifier("resnet18", 1, 16, 3)
+    assert set(measure(BenignClient(replace(client.task, model=model, grouped=group_model(model))), 100)) == {1}
 
 
 def test_real_measurements_change_nothing(client: BenignClient) -> None:
