@@ -170,25 +170,6 @@ def test_an_untargeted_run_has_no_backdoor_accuracy() -> None:
     assert folder.rounds()[1]["BA"] is None
 
 
-def test_resnet_keeps_its_integer_counters_through_every_round() -> None:
-    small = {"federation__clients": 2, "federation__rounds": 1, "federation__local_epochs": 1}
-    configuration = config(
-        **small,
-        model__name="resnet18",
-        federation__batch_size=64,
-        federation__learning_rate=0.01,
-        data__partition="iid",
-        attack__share=0.0,
-        defense__strategy="fedavg",
-    )
-    _, folder, _ = run(configuration, "local")
-    checkpoint = load_checkpoint(folder.checkpoint)
-    assert checkpoint is not None
-    counters = [array for key, array in checkpoint.arrays.items() if key.endswith("num_batches_tracked")]
-    assert {str(array.dtype) for array in counters} == {"int64"}
-    assert {int(array) for array in counters} == {12}
-
-
 @pytest.fixture
 def two_threads() -> Iterator[None]:
     import torch
