@@ -4,6 +4,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
+CALL_SECONDS = 0.2
+"""A call that takes so long is worth its millisecond of overhead."""
+
 Client = TypeVar("Client", bound=Any)
 
 
@@ -40,3 +43,17 @@ def deal(costs: Sequence[float], speeds: Sequence[float]) -> list[list[int]]:
         hands[worker].append(job)
         loads[worker] += costs[job]
     return hands
+
+
+def cut_hand(costs: Sequence[float], speed: float | None) -> list[list[int]]:
+    """Return which of a worker's jobs it is given at once: few calls where they are short, else one call a job.
+
+    A client that hangs, or kills its worker, costs those their answers or their time who are in the same call.
+
+    Args:
+        costs: work of each job.
+        speed: work that the worker does in a second, where that is known.
+    """
+    number = len(costs) if speed is None else min(len(costs), math.ceil(sum(costs) / speed / CALL_SECONDS))
+    ends = [round(len(costs) * (place + 1) / number) for place in range(number)]
+    return [list(range(start, end)) for start, end in zip([0, *ends], ends, strict=False)]

@@ -12,6 +12,9 @@ from fedsec.nodes import FederationError
 FORWARDED = ("FEDSEC_DATA", "FEDSEC_CACHE", "HF_HUB_OFFLINE")
 """What workers on a cluster that was there before must be told; those of our own inherit it."""
 
+START_SECONDS = 180.0
+"""How long the first workers may take to start."""
+
 SETTLE_SECONDS = 60.0
 
 
@@ -87,9 +90,10 @@ class RayCrew:
         self._new: dict[int, Any] = {}
         self._actors = [self._started() for _ in range(gpus or max(1, int(there.get("CPU", 1))))]
         try:
-            ray.get([actor.ready.remote() for actor in self._actors])
-        except ray.exceptions.RayError as error:
-            raise FederationError(f"the workers of engine 'cohort' cannot be started: {error}") from error
+            self._await_start(there)
+        except BaseException:
+            self.close()
+            raise
 
     def __len__(self) -> int:
         """Return how many workers there are."""
@@ -139,6 +143,19 @@ class RayCrew:
             self._ray.kill(actor)
         if self._owns_ray:
             self._ray.shutdown()
+
+    def _await_start(self, there: Mapping[str, float]) -> None:
+        ready = [actor.ready.remote() for actor in self._actors]
+        done, missing = self._ray.wait(ready, num_returns=len(ready), timeout=START_SECONDS)
+        if missing:
+            raise FederationError(
+                f"{len(done)} of {len(ready)} workers of engine 'cohort' have started within {START_SECONDS:g} s; "
+                f"they need {there.get('CPU', 0):g} cores of Ray, or {there.get('GPU', 0):g} GPUs, that are free"
+            )
+        try:
+            self._ray.get(ready)
+        except self._ray.exceptions.RayError as error:
+            raise FederationError(f"the workers of engine 'cohort' cannot be started: {error}") from error
 
     def _started(self) -> Any:
         return self._ray.remote(_Actor).options(**self._options).remote()

@@ -12,16 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedsec.defenses.updates import Matrix
-from fedsec.engine.assignment import cut_cohorts, deal
+from fedsec.engine.assignment import cut_cohorts, cut_hand, deal
 from fedsec.engine.crew import Crew, RayCrew, WorkerDiedError
+from fedsec.engine.jobs import Job, PoolRound
 from fedsec.engine.rows import SharedRows
-from fedsec.engine.worker import Answer, Done, MakeClient, RoundOfRun, Seat, Task
+from fedsec.engine.worker import Answer, MakeClient, RoundOfRun, Seat, Task
 from fedsec.runs.config import RunConfig
 
 Arrays = Mapping[str, NDArray[np.generic]]
-
-DEATHS = 2
-"""A task whose worker died so often is cut in two; a single client counts as one that kills its process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,29 +49,6 @@ class Trained:
 
     answers: list[Answer]
     rows: Matrix
-
-
-@dataclass(slots=True)
-class Job:
-    """What a worker has been given, how much work that is, and how many workers have died of it."""
-
-    task: Task
-    cost: float
-    deaths: int = 0
-
-    @property
-    def seats(self) -> list[Seat]:
-        """The clients."""
-        return [seat for cohort in self.task.cohorts for seat in cohort]
-
-    def halves(self) -> list["Job"]:
-        """Return the job in two, each with one death to go; no cohort becomes larger than it was."""
-        cohorts = self.task.cohorts
-        if len(cohorts) == 1:
-            [alone] = cohorts
-            cohorts = (alone[: len(alone) // 2], alone[len(alone) // 2 :])
-        parts = (cohorts[: len(cohorts) // 2], cohorts[len(cohorts) // 2 :])
-        return [Job(replace(self.task, cohorts=part), self.cost / 2, DEATHS - 1) for part in parts]
 
 
 class CohortPool:
@@ -123,12 +98,12 @@ class CohortPool:
             largest: most clients that a worker will be given.
         """
         federation = config.federation
-        key = (config.data.dataset, config.model.name, federation.batch_size, federation.device, largest)
+        key = (make_client, config.data.dataset, config.model.name, federation.batch_size, federation.device, largest)
         with self._lock:
             if key not in self._measured:
                 crew = self._started()
                 calls = [crew.call(w, "measure", make_client, config, client, largest) for w in range(len(crew))]
-                answers = [rates for worker, call in enumerate(calls) if (rates := _measured(crew, worker, call))]
+                answers = [rates for rates in _measured(crew, calls, federation.round_timeout) if rates]
                 common = set(answers[0]).intersection(*answers) if answers else set()
                 rates_of_all = {size: sum(answer[size] for answer in answers) for size in sorted(common)}
                 self._measured[key] = rates_of_all or {1: 1.0}
@@ -153,14 +128,17 @@ class CohortPool:
         }
         cohorts = cut_cohorts(workloads, min(request.cohort_size for request in requests), len(crew))
         costs = [float(sum(workloads[seat] for seat in cohort)) for cohort in cohorts]
-        hands = deal(costs, self._known_speeds())
-        jobs = [
-            Job(Task(runs, tuple(tuple(cohorts[index]) for index in hand)), sum(costs[index] for index in hand))
-            for hand in hands
-        ]
-        sent = [crew.share(request.sent) for request in requests]
-        queues = [deque([job] if job.seats else []) for job in jobs]
-        one_round = _Round(crew, queues, sent, self._note_speed)
+        queues = []
+        for worker, hand in enumerate(deal(costs, self._known_speeds())):
+            parts = cut_hand([costs[job] for job in hand], self._speeds[worker])
+            tasks = [Task(runs, tuple(tuple(cohorts[hand[place]]) for place in part)) for part in parts]
+            queues.append(
+                deque(
+                    Job(task, sum(costs[hand[place]] for place in part))
+                    for task, part in zip(tasks, parts, strict=True)
+                )
+            )
+        one_round = PoolRound(crew, queues, [crew.share(request.sent) for request in requests], self._note_speed)
         answers, finished = one_round.collect(min(request.timeout for request in requests))
         if not finished:
             # A worker that was ended may write for a moment yet: what is used of this round is out of its reach.
@@ -206,13 +184,22 @@ class CohortPool:
         self._speeds[worker] = speed if before is None else (before + speed) / 2
 
 
-def _measured(crew: Crew, worker: int, call: Any) -> Mapping[int, float]:
-    """Return what a worker has measured; nothing where it died of it."""
-    try:
-        rates: Mapping[int, float] = crew.result(call)
-    except WorkerDiedError:
-        crew.replace(worker)
-        return {}
+def _measured(crew: Crew, calls: Sequence[Any], timeout: float) -> list[Mapping[int, float]]:
+    """Return what each worker has measured; nothing where it died of it, or was not done in time."""
+    deadline = time.monotonic() + timeout
+    rates: list[Mapping[int, float]] = [{} for _ in calls]
+    waiting = {call: worker for worker, call in enumerate(calls)}
+    while waiting:
+        finished = crew.wait(list(waiting), max(0.0, deadline - time.monotonic()))
+        for call in finished or list(waiting):
+            worker = waiting.pop(call)
+            try:
+                if finished:
+                    rates[worker] = crew.result(call)
+                    continue
+            except WorkerDiedError:
+                pass
+            crew.replace(worker)
     return rates
 
 
@@ -223,63 +210,6 @@ def _of_run(run: int, answers: Sequence[Answer], rows: Matrix) -> Trained:
         if answer.row is not None:
             rows[answer.seat.row] = answer.row
     return Trained(mine, rows)
-
-
-class _Round:
-    """The jobs of one round: one at a time at each worker, the next when it is done."""
-
-    def __init__(
-        self, crew: Crew, queues: list[deque[Job]], sent: Sequence[Any], note_speed: Callable[[int, float], None]
-    ) -> None:
-        self.crew, self.queues, self.sent, self.note_speed = crew, queues, sent, note_speed
-        self.calls: dict[Any, tuple[int, Job]] = {}
-        self.answers: list[Answer] = []
-
-    def collect(self, timeout: float) -> tuple[list[Answer], bool]:
-        """Return every client's answer, and whether all workers finished in time."""
-        deadline = time.monotonic() + timeout
-        for worker in range(len(self.queues)):
-            self._next(worker)
-        while self.calls:
-            finished = self.crew.wait(list(self.calls), max(0.0, deadline - time.monotonic()))
-            if not finished:
-                return self._give_up(), False
-            for call in finished:
-                self._take(call)
-        return self.answers, True
-
-    def _next(self, worker: int) -> None:
-        if self.queues[worker]:
-            job = self.queues[worker].popleft()
-            self.calls[self.crew.call(worker, "train", job.task, *self.sent)] = (worker, job)
-
-    def _take(self, call: Any) -> None:
-        worker, job = self.calls.pop(call)
-        try:
-            done: Done = self.crew.result(call)
-        except WorkerDiedError:
-            self.crew.replace(worker)
-            self._again(worker, job)
-        else:
-            self.answers += done.answers
-            if job.cost > 0 and done.seconds > 0:
-                self.note_speed(worker, job.cost / done.seconds)
-        self._next(worker)
-
-    def _again(self, worker: int, job: Job) -> None:
-        job.deaths += 1
-        if job.deaths < DEATHS:
-            self.queues[worker].appendleft(job)
-        elif len(job.seats) > 1:
-            self.queues[worker].extendleft(reversed(job.halves()))
-        else:
-            self.answers.append(Answer(job.seats[0], None, f"its process died {job.deaths} times"))
-
-    def _give_up(self) -> list[Answer]:
-        late = [job for _, job in self.calls.values()] + [job for queue in self.queues for job in queue]
-        for worker, _ in self.calls.values():
-            self.crew.replace(worker)
-        return self.answers + [Answer(seat, None, "no answer") for job in late for seat in job.seats]
 
 
 def ray_pool(device: str) -> CohortPool:

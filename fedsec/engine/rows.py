@@ -21,12 +21,14 @@ class RowsHandle:
         path: file that stands for it.
         shape: (n, d).
         serial: tells it from a later matrix that stands under the same path.
+        inode: tells it from anything else that may stand there, in another container for instance.
     """
 
     machine: str
     path: str
     shape: tuple[int, int]
     serial: int
+    inode: int
 
 
 class SharedRows:
@@ -50,7 +52,8 @@ class SharedRows:
         except OSError:
             self.close()
             raise
-        self.handle = RowsHandle(machine, f"/proc/{os.getpid()}/fd/{self._file}", shape, next(_serials))
+        path, inode = f"/proc/{os.getpid()}/fd/{self._file}", os.fstat(self._file).st_ino
+        self.handle = RowsHandle(machine, path, shape, next(_serials), inode)
 
     def close(self) -> None:
         """Let go of the file. The matrix lives as long as a view of it does."""
@@ -66,7 +69,7 @@ def open_rows(handle: RowsHandle | None, machine: str) -> Matrix | None:
     except OSError:  # another user's process, or a container of its own
         return None
     try:
-        return _mapped(file, handle.shape)
+        return _mapped(file, handle.shape) if os.fstat(file).st_ino == handle.inode else None
     finally:
         os.close(file)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedsec.engine.assignment import cut_cohorts, deal
+from fedsec.engine.assignment import cut_cohorts, cut_hand, deal
 
 workloads = st.dictionaries(st.integers(0, 300), st.integers(0, 5000), max_size=60)
 sizes, crews = st.integers(1, 12), st.integers(1, 9)
@@ -96,3 +96,16 @@ def test_dealing_is_within_graham_s_bound_of_the_best(costs: list[float], speeds
 def test_the_fast_worker_gets_more() -> None:
     assert deal([4.0, 3.0, 2.0, 1.0], [3.0, 1.0]) == [[0, 1, 3], [2]]
     assert deal([], [1.0, 1.0]) == [[], []]
+
+
+@given(st.lists(st.floats(0.1, 1e4), min_size=1, max_size=30), st.none() | st.floats(1.0, 1e6))
+def test_a_hand_is_cut_into_calls_in_order(costs: list[float], speed: float | None) -> None:
+    calls = cut_hand(costs, speed)
+    assert [job for call in calls for job in call] == list(range(len(costs)))
+    assert all(calls)
+
+
+def test_long_jobs_are_called_one_by_one_and_short_ones_at_once() -> None:
+    assert cut_hand([10.0] * 4, None) == cut_hand([10.0] * 4, 1.0) == [[0], [1], [2], [3]]
+    assert cut_hand([10.0] * 4, 1000.0) == [[0, 1, 2, 3]]
+    assert cut_hand([], None) == cut_hand([], 10.0) == []
