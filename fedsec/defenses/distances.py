@@ -45,9 +45,9 @@ class Geometry:
 def geometry(rows: Matrix, vector: Vector | None = None) -> Geometry:
     """Return how ``rows`` (n, d) lie to one another and to ``vector`` (d,).
 
-    Squared distances have a relative error below 1e-7 for rows that are at least a thousandth of their norm apart, and
-    below 1e-5 where all values of a long row have one magnitude, as after sign compression: then the rounding errors of
-    float32 have one sign.
+    Squared distances have a relative error below 1e-7 for rows that are at least a thousandth of their norm apart. Where
+    all values of long rows have one magnitude, as after sign compression, float32's rounding errors have one sign, and
+    2e-6 was measured.
     Those of fewer than :data:`LONG` columns are as exact as float64 makes them.
     """
     if rows.shape[1] < LONG:
