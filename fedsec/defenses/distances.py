@@ -45,10 +45,9 @@ class Geometry:
 def geometry(rows: Matrix, vector: Vector | None = None) -> Geometry:
     """Return how ``rows`` (n, d) lie to one another and to ``vector`` (d,).
 
-    Squared distances have a relative error below 1e-7 for rows that are at least a thousandth of their norm apart. Where
-    all values of long rows have one magnitude, as after sign compression, float32's rounding errors have one sign, and
-    2e-6 was measured.
-    Those of fewer than :data:`LONG` columns are as exact as float64 makes them.
+    Squared distances have a relative error below 1e-7 for rows that are at least a thousandth of their norm apart.
+    Where all values of long rows have one magnitude, as after sign compression, float32's rounding errors have one
+    sign, and 2e-6 was measured. Rows of fewer than :data:`LONG` columns are as exact as float64 makes them.
     """
     if rows.shape[1] < LONG:
         along = np.zeros(len(rows)) if vector is None else inner_products(rows, vector)
