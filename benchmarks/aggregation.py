@@ -49,7 +49,7 @@ def main() -> None:
     print("\n## Goals\n")
     print_rows(goals)
     results = {"sections": [section.as_json() for section in sections]}
-    write_results(options.out, "aggregation", [goals, *(section.table for section in sections)], results)
+    write_results(options.out, "aggregation", [goals, *(section.titled() for section in sections)], results)
 
 
 def measured(n: int, d: int, names: list[str]) -> list[Section]:

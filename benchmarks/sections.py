@@ -58,6 +58,10 @@ class Section:
     table: Table
     goals: list[Goal]
 
+    def titled(self) -> Table:
+        """Return the table with the title in its head, for a file of many tables."""
+        return [(self.title, *self.table[0][1:]), *self.table[1:]]
+
     def as_json(self) -> dict[str, Any]:
         """Return all of it but the table for a file."""
         return {

@@ -127,7 +127,7 @@ def test_the_command_prints_and_writes_what_was_found(
     monkeypatch.setattr(sys, "argv", ["aggregation", *arguments])
     aggregation.main()
     assert "| mean, n = 5: ours / reading the matrix |" in capsys.readouterr().out
-    assert "## " not in (tmp_path / "aggregation.md").read_text()
+    assert "| Mean, n = 5, d = 3,000 | median" in (tmp_path / "aggregation.md").read_text()
     written = json.loads((tmp_path / "aggregation.json").read_text())
     assert [section["title"].split(",")[0] for section in written["sections"]] == ["A small round", "Mean"]
     assert len(written["sections"][1]["times"]["mean"]["seconds"]) == 5
