@@ -20,7 +20,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-demo: $(VENV)/installed ## attack ten clients, defend them five ways, show what came of it (under three minutes)
+demo: $(VENV)/installed ## attack ten clients, defend them five ways, show what came of it (about a minute)
 	$(BIN)/fedsec reproduce experiments/quickstart/demo.toml --together 6 --out runs/demo/report
 
 test: $(VENV)/installed ## run all tests (about thirteen minutes on two cores)
