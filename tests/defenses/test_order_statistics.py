@@ -39,7 +39,7 @@ def slow(rows: Matrix, first: int, stop: int) -> Found:
     return chosen.mean(axis=0, dtype=np.float64), inside.mean(axis=1)
 
 
-def agree(rows: Matrix, first: int, stop: int) -> None:
+def assert_agrees(rows: Matrix, first: int, stop: int) -> None:
     means, shares = slow(rows, first, stop)
     found, found_shares = middle_mean(rows, first, stop)
     assert_allclose(found, means, rtol=1e-7, atol=1e-12)
@@ -50,7 +50,7 @@ def agree(rows: Matrix, first: int, stop: int) -> None:
 @pytest.mark.parametrize("d", [1, 15, 63, 64, 65, 1000, 8192, 8193, 40_000])
 @pytest.mark.parametrize(("n", "first", "stop"), [(1, 0, 1), (2, 0, 2), (5, 1, 4), (40, 8, 32), (101, 50, 51)])
 def test_every_way_gives_the_mean_of_the_middle(way: str, n: int, first: int, stop: int, d: int) -> None:
-    agree(normal_rows(n, d), first, stop)
+    assert_agrees(normal_rows(n, d), first, stop)
 
 
 def test_the_network_gives_the_same_bits_compiled_or_not(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,7 +71,7 @@ def test_compiled_code_agrees_for_any_shape_and_with_equal_values(n: int, d: int
     rows = np.round(normal_rows(n, d, seed=n + d), data.draw(st.integers(0, 3)))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(blocks, "SMALL", 0)
-        agree(rows, first, stop)
+        assert_agrees(rows, first, stop)
 
 
 @pytest.mark.parametrize(
@@ -89,14 +89,14 @@ def test_it_does_not_matter_how_the_matrix_lies_in_memory(way: str, arrange: obj
     assert callable(arrange)
     rows = arrange(normal_rows(9, 500))
     before = rows.copy()
-    agree(rows, 2, 7)
+    assert_agrees(rows, 2, 7)
     assert_array_equal(rows, before)
 
 
 def test_a_matrix_that_may_not_be_written_is_read(way: str) -> None:
     rows = normal_rows(7, 200)
     rows.setflags(write=False)
-    agree(rows, 1, 6)
+    assert_agrees(rows, 1, 6)
 
 
 def test_more_clients_than_a_network_is_made_for_are_sorted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,13 +104,13 @@ def test_more_clients_than_a_network_is_made_for_are_sorted(monkeypatch: pytest.
     monkeypatch.setattr(module, "MOST_CLIENTS", 4)
     monkeypatch.setattr(module, "FEW_CLIENTS", 0)
     monkeypatch.setattr(module, "selection_network", None)
-    agree(normal_rows(5, 300), 1, 4)
+    assert_agrees(normal_rows(5, 300), 1, 4)
 
 
 def test_the_largest_values_are_no_trouble(way: str) -> None:
     rows = normal_rows(9, 100)
     rows[:3], rows[3:5] = 3e38, -3e38
-    agree(rows, 5, 6)
+    assert_agrees(rows, 5, 6)
 
 
 @pytest.mark.parametrize("spoilt", ["numba", "llvmlite", "fedsec.defenses.compiled_selection"])
@@ -121,7 +121,7 @@ def test_where_numba_fails_numpy_does_it(spoilt: str, monkeypatch: pytest.Monkey
     monkeypatch.setitem(sys.modules, spoilt, None)
     monkeypatch.setattr(module, "_compiled", module._compiled.__wrapped__)
     assert module._compiled() is None
-    agree(rows, 2, 7)
+    assert_agrees(rows, 2, 7)
 
 
 def test_compiled_code_that_is_wrong_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
