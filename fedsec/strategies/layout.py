@@ -6,10 +6,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from fedsec.defenses.blocks import map_blocks
 from fedsec.defenses.updates import Vector
 
 Arrays = Mapping[str, NDArray[np.generic]]
 BatchNorm = Literal["apart", "included"]
+
+ADDED_BLOCK = 1 << 16
+"""Values of an array that are added in float64 at once: few enough for a core's second-level cache."""
 
 LARGEST_EXACT = 2.0**53
 """Up to this, a float64 holds every whole number."""
@@ -130,8 +134,16 @@ def _added(array: NDArray[np.generic], change: NDArray[np.floating[Any]]) -> NDA
     if array.dtype.kind in "iu":  # sums wrap around, so that a negative change of an unsigned number is right too
         total: NDArray[np.generic] = array + np.rint(change).astype(np.int64).astype(array.dtype)
         return total
-    value: NDArray[np.float64] = array.astype(np.float64) + change
-    return value > 0.5 if array.dtype.kind == "b" else value
+    if array.dtype.kind == "b":
+        changed: NDArray[np.bool_] = array.astype(np.float64) + change > 0.5
+        return changed
+    total = np.empty_like(array)
+
+    def add_block(block: slice) -> None:
+        total[block] = array[block].astype(np.float64) + change[block]
+
+    map_blocks(add_block, (1, array.size), ADDED_BLOCK)
+    return total
 
 
 def _slices(arrays: Arrays) -> dict[str, slice]:
