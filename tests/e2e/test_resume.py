@@ -18,7 +18,7 @@ from tests import processes
 
 pytestmark = pytest.mark.slow
 
-ROUNDS = 30
+ROUNDS = 60
 RAY_KILLS = int(os.environ.get("FEDSEC_RAY_KILLS", "2"))
 
 RUN_FILE = f"""
@@ -61,7 +61,7 @@ def kill_after_progress(process: subprocess.Popen[str], runs: Path, moments: ran
     before = rounds_done(runs)
     while process.poll() is None and rounds_done(runs) <= before:
         time.sleep(0.02)
-    time.sleep(moments.random() * 0.6)
+    time.sleep(moments.random() * 0.3)
     alive = process.poll() is None
     if alive:
         os.kill(process.pid, signal.SIGKILL)
