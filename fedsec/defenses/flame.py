@@ -4,7 +4,6 @@ import math
 from typing import Literal
 
 import numpy as np
-from hdbscan import HDBSCAN
 
 from fedsec.defenses.distances import Geometry, geometry, squared_norm
 from fedsec.defenses.mean import weighted_sum
@@ -104,6 +103,8 @@ def majority_cluster(distances: Vector) -> BoolVector:
     HDBSCAN with ``min_cluster_size = n // 2 + 1`` and ``min_samples = 1``, as in the paper. At most one
     cluster can then exist, so ``allow_single_cluster`` is needed, which the paper does not mention.
     """
+    from hdbscan import HDBSCAN  # here, as it brings scikit-learn and pandas, of which no other defense has any use
+
     n = len(distances)
     labels = HDBSCAN(
         min_cluster_size=n // 2 + 1, min_samples=1, allow_single_cluster=True, metric="precomputed"

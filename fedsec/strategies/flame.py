@@ -1,5 +1,6 @@
 """FLAME as a Flower strategy."""
 
+from importlib import import_module
 from typing import Unpack, get_args
 
 import numpy as np
@@ -33,6 +34,7 @@ class Flame(RobustStrategy):
     ) -> None:
         check_clip_and_noise(clip, noise, noise_scale)
         check_choice("clustered_by", clustered_by, get_args(ClusteredBy))
+        import_module("hdbscan")  # loaded here, so that where it is missing no round is skipped for it
         super().__init__(**options)
         self.clip: Clip = clip
         self.noise = noise

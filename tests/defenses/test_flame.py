@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 from fedsec.defenses import RoundUpdates, TooFewClientsError
-from fedsec.defenses import flame as module
 from fedsec.defenses.distances import geometry, squared_norm
 from fedsec.defenses.flame import flame, majority_cluster, model_cosine_distances, noise_level
 from fedsec.defenses.norm_clipping import NoiseScale
@@ -128,7 +127,7 @@ def test_of_two_clear_groups_nobody_of_the_smaller_is_accepted(majority: int, mi
 
 def test_nobody_in_a_cluster_keeps_everybody(monkeypatch: pytest.MonkeyPatch) -> None:
     nobody = SimpleNamespace(fit_predict=lambda distances: np.full(len(distances), -1))
-    monkeypatch.setattr(module, "HDBSCAN", lambda **_: nobody)
+    monkeypatch.setattr("hdbscan.HDBSCAN", lambda **_: nobody)
     updates = two_groups(3, 2)
     assert majority_cluster(np.zeros((5, 5))).tolist() == [True] * 5
     assert np.all(flame(updates, rng()).weights > 0.0)
@@ -137,7 +136,7 @@ def test_nobody_in_a_cluster_keeps_everybody(monkeypatch: pytest.MonkeyPatch) ->
 def test_hdbscan_is_asked_for_a_majority_as_in_the_paper(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: dict[str, object] = {}
     everybody = SimpleNamespace(fit_predict=lambda distances: np.zeros(len(distances), int))
-    monkeypatch.setattr(module, "HDBSCAN", lambda **options: asked.update(options) or everybody)
+    monkeypatch.setattr("hdbscan.HDBSCAN", lambda **options: asked.update(options) or everybody)
     majority_cluster(np.zeros((10, 10)))
     assert asked == {
         "min_cluster_size": 6, "min_samples": 1, "allow_single_cluster": True, "metric": "precomputed"
