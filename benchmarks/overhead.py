@@ -74,12 +74,12 @@ def trained_rounds(pool: CohortPool, dataset: Path, clients: int, rounds: int) -
 
 def _rounds(pool: CohortPool, config: RunConfig, arrays: Arrays, rounds: int, make_client: MakeClient) -> list[float]:
     fleet, strategy, seconds = CohortFleet(config, Sweep(pool), make_client=make_client), RobustFedAvg(), []
-    fleet.meet(lambda text: None)
+    fleet.meet(lambda text: None, lambda clients: True)
     for server_round in range(1, rounds + 1):
         start = time.perf_counter()
-        judged, _ = fleet.train(strategy, server_round, arrays)()
+        judged = fleet.train(strategy, server_round, arrays)()
         seconds.append(time.perf_counter() - start)
-        arrays = judged or arrays
+        arrays = judged.arrays or arrays
     return seconds[1:]
 
 

@@ -70,7 +70,7 @@ def rounds(pool: CohortPool, configs: Sequence[RunConfig], number: int) -> list[
     sweep = Sweep(pool, len(configs))
     fleets = [CohortFleet(config, sweep, place=place) for place, config in enumerate(configs)]
     for fleet in fleets:
-        fleet.meet(lambda text: None)
+        fleet.meet(lambda text: None, lambda clients: True)
     models = [initial_arrays(config, load(config.data.dataset, "test")) for config in configs]
     strategies = [RobustFedAvg() for _ in configs]
     seconds = []
@@ -79,8 +79,8 @@ def rounds(pool: CohortPool, configs: Sequence[RunConfig], number: int) -> list[
             start = time.perf_counter()
 
             def one_round(run: int, server_round: int = server_round) -> None:
-                judged, _ = fleets[run].train(strategies[run], server_round, models[run])()
-                models[run] = judged or models[run]
+                judged = fleets[run].train(strategies[run], server_round, models[run])()
+                models[run] = judged.arrays or models[run]
 
             list(threads.map(one_round, range(len(configs))))
             seconds.append(time.perf_counter() - start)

@@ -60,6 +60,7 @@ PARTITIONS = {
     "label-skew": ("label skew of degree q", "Fang et al., USENIX Security 2020, 6.1.2", ("q",)),
     "dirichlet": ("class shares drawn from a Dirichlet distribution", "Hsu et al., 2019, arXiv:1909.06335", ("alpha",)),
     "one-class": ("one class per client", "Hitaj et al., CCS 2017", ()),
+    "own": ("nothing is dealt out: each client has a data set of its own", "", ("folders", "classes")),
 }
 
 MODELS = {
@@ -67,7 +68,7 @@ MODELS = {
     "resnet18": ("ResNet-18 for 32 x 32, 11,173,962 parameters", "He et al., CVPR 2016"),
 }
 
-EVERY_ATTACK = ("share", "start_round", "end_round")
+EVERY_ATTACK = ("share", "clients", "start_round", "end_round")
 ATTACKS = {
     "none": ("nobody attacks; source, target and trigger still say what BA measures", "", ()),
     "backdoor": (

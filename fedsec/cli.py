@@ -1,4 +1,4 @@
-"""``fedsec``: run, reproduce, report, list, data check."""
+"""``fedsec``: run, reproduce, report, list, data check, node check."""
 
 import json
 import logging
@@ -24,6 +24,9 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Data sets.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+
+node_app = typer.Typer(help="Machines that join a federation.", no_args_is_help=True)
+app.add_typer(node_app, name="node")
 
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one key; repeatable.")]
 Engine = Annotated[str, typer.Option(help="ray; cohort, faster, for sweeps; local: one process, for tests.")]
@@ -170,6 +173,30 @@ def data_check(
         return
     for key, value in found.items():
         print(f"{key}: {value}")
+
+
+@node_app.command("check")
+def node_check(
+    node_config: Annotated[str, typer.Option(help="As flower-supernode takes it, or a TOML file.")],
+    superlink: Annotated[str, typer.Option(metavar="HOST:PORT", help="The server; without it, no network.")] = "",
+    root_certificates: Annotated[Path | None, typer.Option(help="Certificate of the server's authority.")] = None,
+    key: Annotated[Path | None, typer.Option(help="This node's private key.")] = None,
+    run: Annotated[Path | None, typer.Option(help="Run file that the federation is to run.")] = None,
+    insecure: Annotated[bool, typer.Option("--insecure", help="The server has no certificate.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check that this machine can join: data, labels, disk, memory, key, certificate, server."""
+    from fedsec.node_check.run import check_node
+
+    findings = []
+    for found in check_node(node_config, superlink, authority=root_certificates, key=key, run=run, insecure=insecure):
+        findings.append(found)
+        if not as_json:
+            print(f"{'ok    ' if found.ok else 'FAILED'}  {found.check}: {found.text}", flush=True)
+    if as_json:
+        print(json.dumps([asdict(found) for found in findings]))
+    if not all(found.ok for found in findings):
+        raise typer.Exit(1)
 
 
 def main() -> None:

@@ -1,9 +1,10 @@
 """The Flower app's clients: from a node's context to the client that the configuration makes of it."""
 
-from functools import lru_cache, partial
+import sys
+from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
-import numpy as np
 import torch
 from flwr.app import Context
 from flwr.clientapp import ClientApp
@@ -11,34 +12,50 @@ from torch import nn
 
 from fedsec import __version__
 from fedsec.clients import BackdoorClient, BenignClient, LocalTask, UntargetedClient, make_client_app
-from fedsec.data.datasets import load
+from fedsec.clients.state import state_folder
+from fedsec.holdings import holding, statistics
 from fedsec.models.classifiers import build_classifier
+from fedsec.node_settings import NodeSettings, attacks, read_node_config, with_own_attack
 from fedsec.runs.config import RunConfig
 from fedsec.runs.loading import parse_flat
-from fedsec.scenario import attack_rounds, code_hash, malicious, partitions, trigger
+from fedsec.scenario import attack_rounds, code_hash, malicious, trigger
 from fedsec.training.batches import Normalisation
 from fedsec.training.classifier import TrainingSettings
 from fedsec.training.grouped import GroupedModel, group_model
 
 
-def build_client(config: RunConfig, partition: int) -> BenignClient:
-    """Return the client of one partition: honest, or malicious where the configuration says so."""
-    task = _local_task(config, partition)
-    attack = config.attack
-    if partition not in malicious(config):
+def build_client(config: RunConfig, partition: int, node: NodeSettings | None = None) -> BenignClient:
+    """Return the client of one partition: honest, or malicious where the configuration says so.
+
+    Args:
+        config: the run's configuration.
+        partition: which partition.
+        node: what the operator of its node says of it; ``None`` in a simulation.
+
+    Raises:
+        NodeSettingsError: the run makes it an attacker and the node does not agree, or the other way round.
+        DataError: its data cannot be had.
+    """
+    node = node or NodeSettings(partition)
+    task = _local_task(config, node)
+    if not attacks(partition in malicious(config), node):
         return BenignClient(task)
-    rounds = attack_rounds(config)
+    own = with_own_attack(config, node)
+    attack, rounds = own.attack, attack_rounds(own)
     if attack.kind == "untargeted":
         return UntargetedClient(task, attack.label_share, rounds)
     if attack.kind == "backdoor":
-        stamp = trigger(config, load(config.data.dataset, "train"))
+        stamp = trigger(own, task.images.shape[1:])
         return BackdoorClient(task, stamp, attack.source, attack.target, rounds)
     raise ValueError(f"attack.kind {attack.kind!r} has malicious clients and no class for them")
 
 
 def build_client_app(config: RunConfig) -> ClientApp:
-    """Return a ClientApp for this configuration, whatever the run config of the context says."""
-    return make_client_app(partial(_client_of_node, config), partial(_describe, config))
+    """Return a ClientApp of a simulation of this configuration, whatever the run config of the context says."""
+    return make_client_app(
+        lambda context: build_client(config, _partition(context)),
+        lambda context: _describe(config, NodeSettings(_partition(context))),
+    )
 
 
 def choose_device(name: str) -> torch.device:
@@ -48,45 +65,47 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def _client_of_node(config: RunConfig, context: Context) -> BenignClient:
-    return build_client(config, int(context.node_config["partition-id"]))
+def is_simulated() -> bool:
+    """Tell whether this process trains clients of a simulation: one of Ray's does, a SuperNode's does not."""
+    ray = sys.modules.get("ray")
+    return ray is not None and bool(ray.is_initialized())
 
 
-def _describe(config: RunConfig, context: Context) -> dict[str, Any]:
-    partition = int(context.node_config["partition-id"])
-    answer: dict[str, Any] = {
-        "partition-id": partition,
-        "version": __version__,
-        "code": code_hash(),
-    }
-    if 0 <= partition < config.federation.clients:
-        train = load(config.data.dataset, "train")
-        held = train.labels[partitions(config)[partition]]
-        answer["class-counts"] = np.bincount(held, minlength=len(train.classes)).tolist()
+def _partition(context: Context) -> int:
+    return int(context.node_config["partition-id"])
+
+
+def _describe(config: RunConfig, node: NodeSettings) -> dict[str, Any]:
+    answer: dict[str, Any] = {"partition-id": node.partition, "version": __version__, "code": code_hash()}
+    if node.partition < config.federation.clients:
+        # Whatever keeps this node from training, it says now, and not in every round.
+        attacks(node.partition in malicious(config), node)
+        with_own_attack(config, node)
+        held = holding(config, node.partition, node.data)
+        answer |= {"class-counts": list(held.class_counts), "classes": list(held.classes)}
     return answer
 
 
-def _local_task(config: RunConfig, partition: int) -> LocalTask:
-    train = load(config.data.dataset, "train")
-    mine = partitions(config)[partition]
-    device = choose_device(config.federation.device)
-    network = (config.model.name, train.images.shape[1], train.images.shape[2], len(train.classes), device)
+def _local_task(config: RunConfig, node: NodeSettings) -> LocalTask:
+    held, federation = holding(config, node.partition, node.data), config.federation
+    device = choose_device(federation.device)
+    channels, size = held.dataset.images.shape[1:3]
+    network = (config.model.name, channels, size, len(held.classes), device)
+    keeps = federation.momentum_buffer == "kept"
     return LocalTask(
         model=_model(*network),
-        images=train.images[mine],
-        labels=train.labels[mine],
-        num_classes=len(train.classes),
-        normalise=Normalisation(train.mean, train.std),
+        images=held.images,
+        labels=held.labels,
+        num_classes=len(held.classes),
+        normalise=Normalisation(*statistics(config, held.dataset)),
         settings=TrainingSettings(
-            config.federation.local_epochs,
-            config.federation.batch_size,
-            config.federation.learning_rate,
-            config.federation.momentum,
+            federation.local_epochs, federation.batch_size, federation.learning_rate, federation.momentum
         ),
         seed=config.run.seed,
-        partition=partition,
+        partition=node.partition,
         device=device,
-        grouped=_grouped(*network),
+        grouped=None if keeps else _grouped(*network),  # a cohort starts without momentum
+        state=state_folder(node.state) if keeps else None,
     )
 
 
@@ -102,16 +121,20 @@ def _grouped(name: str, channels: int, size: int, num_classes: int, device: torc
     return group_model(_model(name, channels, size, num_classes, device))
 
 
-def _from_run_config(context: Context) -> RunConfig:
-    return parse_flat(dict(context.run_config), source="run config")
+def _node(context: Context) -> tuple[RunConfig, NodeSettings]:
+    config, node = parse_flat(dict(context.run_config), source="run config"), read_node_config(context.node_config)
+    if node.role is None and not is_simulated():
+        node = replace(node, role="honest")  # a node that was not asked to attack does not
+    return config, node
 
 
 def _client(context: Context) -> BenignClient:
-    return _client_of_node(_from_run_config(context), context)
+    config, node = _node(context)
+    return build_client(config, node.partition, node)
 
 
 def _description(context: Context) -> dict[str, Any]:
-    return _describe(_from_run_config(context), context)
+    return _describe(*_node(context))
 
 
 app = make_client_app(_client, _description)

@@ -11,6 +11,7 @@ import numpy as np
 from fedsec.client_app import choose_device
 from fedsec.data.datasets import load
 from fedsec.data.partition import partition_hash
+from fedsec.holdings import class_names, renumbered, statistics
 from fedsec.nodes import FederationError, NodeReport
 from fedsec.runs.checks import shortage
 from fedsec.runs.config import RunConfig
@@ -47,23 +48,28 @@ def describe(
         FederationError: the run was begun with its data dealt out otherwise.
     """
     test, attackers = load(config.data.dataset, "test"), malicious(config)
-    counts = [_padded(reports[partition].class_counts, len(test.classes)) for partition in sorted(reports)]
+    names, own = class_names(config, test), config.data.partition == "own"
     earlier = folder.environment() if (folder.path / "environment.json").exists() else {}
-    dealt = partition_hash(partitions(config))
-    _check_same_data(folder, earlier, dealt)
+    held = {partition: _padded(report.class_counts, len(names)) for partition, report in reports.items()}
+    held = _known_before(earlier) | held
+    counts = [held.get(partition, [0] * len(names)) for partition in range(config.federation.clients)]
+    # What is dealt out the server can compute; of data that each client has of its own it knows what it is told.
+    dealt = None if own else partition_hash(partitions(config))
+    _check_same_data(folder, earlier, dealt, held)
     start, starts = _start(config, about, last_round), _starts(earlier)
-    notices = _notices(config, counts, attackers) + _changes(starts, start)
+    notices = _notices(config, held, attackers) + _changes(starts, start)
     starts.append(start)
     folder.write_environment(
         {
             **{key: start[key] for key in ("versions", "python", "platform", "engine", "device")},
             "code": "+".join(dict.fromkeys(entry["code"] for entry in starts)),
             "seed": config.run.seed,
-            "partition": {"seed": partition_settings(config).seed, "sha256": dealt},
+            "partition": {"seed": None if own else partition_settings(config).seed, "sha256": dealt},
             "class_counts": counts,
-            "classes": list(test.classes),
-            "mean": list(test.mean),
-            "std": list(test.std),
+            "never_seen": [p for p in range(config.federation.clients) if p not in held],
+            "classes": list(names),
+            "mean": list(statistics(config, test)[0]),
+            "std": list(statistics(config, test)[1]),
             "malicious": list(attackers),
             "strategy": type(strategy).__name__,
             "options": _options(strategy),
@@ -71,14 +77,32 @@ def describe(
             "starts": starts,
         }
     )
-    chosen = np.flatnonzero(test.labels == config.attack.source)[:SAMPLES]
-    folder.write_samples(clean=test.images[chosen], triggered=trigger(config, test).stamp(test.images[chosen]))
+    chosen = np.flatnonzero(renumbered(test, names) == config.attack.source)[:SAMPLES]
+    stamp = trigger(config, test.images.shape[1:])
+    folder.write_samples(clean=test.images[chosen], triggered=stamp.stamp(test.images[chosen]))
     return notices
 
 
-def _check_same_data(folder: RunFolder, earlier: Mapping[str, Any], dealt: str) -> None:
-    before = earlier["partition"]["sha256"] if earlier else dealt
-    if before != dealt:
+def _known_before(earlier: Mapping[str, Any]) -> dict[int, list[int]]:
+    """Return what is known of clients from the run's earlier starts, by partition."""
+    unseen = earlier.get("never_seen", ())
+    return {p: counts for p, counts in enumerate(earlier.get("class_counts", ())) if p not in unseen}
+
+
+def _check_same_data(
+    folder: RunFolder, earlier: Mapping[str, Any], dealt: str | None, held: Mapping[int, Sequence[int]]
+) -> None:
+    if not earlier:
+        return
+    before = earlier["partition"]["sha256"]
+    if before is None or dealt is None:
+        for partition, counts in _known_before(earlier).items():
+            if list(held[partition]) != list(counts):
+                raise FederationError(
+                    f"{folder.path}: partition {partition} has other data than when this run was begun (examples of "
+                    f"each class {counts} then, {held[partition]} now); bring it back, or start a new run"
+                )
+    elif before != dealt:
         raise FederationError(
             f"{folder.path}: the data has changed since this run was begun (partition {before[:12]} then, {dealt[:12]} "
             "now); bring it back, or start a new run"
@@ -111,15 +135,15 @@ def _padded(counts: Sequence[int], classes: int) -> list[int]:
     return [*counts, *([0] * classes)][:classes]
 
 
-def _notices(config: RunConfig, counts: Sequence[Sequence[int]], attackers: Sequence[int]) -> list[str]:
+def _notices(config: RunConfig, counts: Mapping[int, Sequence[int]], attackers: Sequence[int]) -> list[str]:
     notices = [
-        f"client {client} holds no example and will be left out" for client, c in enumerate(counts) if not sum(c)
+        f"client {client} holds no example and will be left out" for client, c in sorted(counts.items()) if not sum(c)
     ]
     notices += [
         f"client {client} is malicious but holds no image of class {config.attack.source}: "
         "it trains as an honest one does"
         for client in attackers
-        if sum(counts[client]) and not can_attack(config, counts[client])
+        if sum(counts.get(client, ())) and not can_attack(config, counts[client])
     ]
     if why := shortage(config):
         notices.append(f"a round from which a single client is dropped will be skipped: {why}")

@@ -15,10 +15,11 @@ from fedsec.client_app import choose_device
 from fedsec.data.datasets import ImageDataset, load
 from fedsec.defenses.updates import OptionError
 from fedsec.description import describe
-from fedsec.fleet import Fleet
+from fedsec.fleet import Fleet, Judge, Judged
+from fedsec.holdings import class_names, renumbered, statistics
 from fedsec.metrics.detection import NONE_JUDGED, Detection, detection
 from fedsec.models.classifiers import build_classifier
-from fedsec.nodes import FederationError
+from fedsec.nodes import FederationError, NodeReport
 from fedsec.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from fedsec.runs.checks import strategy_of
 from fedsec.runs.config import RunConfig
@@ -57,7 +58,6 @@ class Federation:
         strategy: the defense.
         evaluate: measures global models.
         attackers: partitions of the malicious clients; known here and in the report, and to no defense.
-        harmless: those of them that hold nothing to attack with.
     """
 
     config: RunConfig
@@ -65,15 +65,17 @@ class Federation:
     strategy: RobustStrategy
     evaluate: Evaluator
     attackers: tuple[int, ...]
-    harmless: frozenset[int]
 
-    def roles(self, server_round: int) -> dict[int, Role]:
-        """Return what each malicious client is in a round; all others are honest."""
-        active = set() if server_round not in attack_rounds(self.config) else set(self.attackers) - self.harmless
-        return {client: "malicious" if client in active else "dormant" for client in self.attackers}
+    def roles(self, server_round: int, reports: Mapping[int, NodeReport]) -> dict[int, Role]:
+        """Return what each malicious client is in a round; all others are honest, and so is one without a target."""
+        active = self.attackers if server_round in attack_rounds(self.config) else ()
+        armed = [c for c in active if c not in reports or can_attack(self.config, reports[c].class_counts)]
+        return {client: "malicious" if client in armed else "dormant" for client in self.attackers}
 
     def enough(self, nodes: int) -> bool:
         """Tell whether a round can be done with so many nodes: its sample must suffice, and suffice the defense."""
+        if nodes < self.config.federation.min_clients:
+            return False
         sample = min(nodes, max(1, round(nodes * self.config.federation.fraction)))
         if sample < max(1, self.strategy.min_replies):
             return False
@@ -109,7 +111,8 @@ def initial_arrays(config: RunConfig, dataset: ImageDataset) -> Arrays:
     """Return the global model before any training, drawn from the run's seed."""
     channels, size = dataset.images.shape[1], dataset.images.shape[2]
     seed = derived_seed(config.run.seed, Purpose.MODEL)
-    return get_arrays(build_classifier(config.model.name, channels, size, len(dataset.classes), seed=seed))
+    classes = len(class_names(config, dataset))
+    return get_arrays(build_classifier(config.model.name, channels, size, classes, seed=seed))
 
 
 def summarise(config: RunConfig, folder: RunFolder, arrays: Mapping[str, NDArray[np.generic]]) -> dict[str, Any]:
@@ -136,10 +139,8 @@ def _run(fleet: Fleet, config: RunConfig, folder: RunFolder, observer: Observer)
     if finished is not None:
         return finished
     test = load(config.data.dataset, "test")
-    reports = fleet.meet(observer.noticed)
-    attackers = malicious(config)
-    harmless = frozenset(client for client in attackers if not can_attack(config, reports[client].class_counts))
-    federation = Federation(config, folder, strategy_of(config), _evaluator(config, test), attackers, harmless)
+    federation = Federation(config, folder, strategy_of(config), _evaluator(config, test), malicious(config))
+    reports = dict(fleet.meet(observer.noticed, federation.enough))
     start = _restore(federation, test)
     for text in describe(config, folder, federation.strategy, reports, fleet.about(), start.server_round):
         observer.noticed(text)
@@ -147,7 +148,7 @@ def _run(fleet: Fleet, config: RunConfig, folder: RunFolder, observer: Observer)
     arrays = start.arrays
     for server_round in range(start.server_round + 1, config.federation.rounds + 1):
         missing = fleet.attend(federation.enough)
-        arrays, record = _train_round(fleet, federation, server_round, arrays, missing)
+        arrays, record = _train_round(fleet, federation, server_round, arrays, missing, reports)
         observer.finished_round(record)
     summary = summarise(config, folder, arrays)
     folder.write_summary(summary)
@@ -170,16 +171,21 @@ def _restore(federation: Federation, test: ImageDataset) -> Checkpoint:
 
 
 def _train_round(
-    fleet: Fleet, federation: Federation, server_round: int, arrays: Arrays, missing: Sequence[int]
+    fleet: Fleet,
+    federation: Federation,
+    server_round: int,
+    arrays: Arrays,
+    missing: Sequence[int],
+    reports: Mapping[int, NodeReport],
 ) -> tuple[Arrays, RoundRecord]:
     """Do one round without the ``missing`` partitions; when this returns it is on disk, its line and its checkpoint."""
     strategy = federation.strategy
     clock = [time.perf_counter()]
-    judge = fleet.train(strategy, server_round, arrays)
+    judge = _trained(fleet, federation, server_round, arrays, missing)
     clock.append(time.perf_counter())
-    judged, metrics = judge()
+    judged = judge()
     del judge  # and with it a round's worth of models, not needed while the new one is measured
-    arrays = arrays if judged is None else judged
+    arrays = arrays if judged.arrays is None else judged.arrays
     clock.append(time.perf_counter())
     measured = _measured(federation, arrays)
     clock.append(time.perf_counter())
@@ -188,16 +194,26 @@ def _train_round(
     line = RoundRecord(
         round=server_round,
         **measured,
-        clients=_client_records(strategy, federation.roles(server_round)),
+        clients=_client_records(strategy, federation.roles(server_round, reports)),
         dropped=_dropped(strategy, missing),
         skipped=outcome.skipped if outcome else None,
-        metrics=dict(metrics),
+        notes=[{"client": client, "note": note} for client, note in sorted(judged.notes.items())],
+        metrics=dict(judged.metrics),
         seconds=stages | dict(outcome.seconds if outcome else {}) | {"total": clock[-1] - clock[0]},
         peak_memory_mib=_peak_memory_mib(),
     )
     federation.folder.append_round(line)
     save_checkpoint(federation.folder.checkpoint, Checkpoint(server_round, arrays, strategy.state()))
     return arrays, line
+
+
+def _trained(fleet: Fleet, federation: Federation, server_round: int, arrays: Arrays, missing: Sequence[int]) -> Judge:
+    """Let the clients train; with too few of them the round is skipped, and nobody is asked."""
+    there = federation.config.federation.clients - len(missing)
+    if federation.enough(there):
+        return fleet.train(federation.strategy, server_round, arrays)
+    federation.strategy.skip(server_round, f"{there} of {there + len(missing)} clients connected, which is too few")
+    return lambda: Judged(None, {})
 
 
 def _measured(federation: Federation, arrays: Arrays) -> dict[str, Any]:
@@ -232,13 +248,14 @@ def _detection(clients: Sequence[Mapping[str, Any]]) -> Detection:
 
 def _evaluator(config: RunConfig, test: ImageDataset) -> Evaluator:
     channels, size = test.images.shape[1], test.images.shape[2]
+    names = class_names(config, test)
     return Evaluator(
-        build_classifier(config.model.name, channels, size, len(test.classes)),
+        build_classifier(config.model.name, channels, size, len(names)),
         test.images,
-        test.labels,
-        len(test.classes),
-        Normalisation(test.mean, test.std),
-        trigger(config, test),
+        renumbered(test, names),
+        len(names),
+        Normalisation(*statistics(config, test)),
+        trigger(config, test.images.shape[1:]),
         config.attack.source,
         config.attack.target,
         choose_device(config.federation.device),

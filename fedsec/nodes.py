@@ -31,11 +31,13 @@ class NodeReport:
         node_id: its identity, from Flower.
         partition: which partition it holds.
         class_counts: how many examples of each class it holds.
+        classes: names of these classes, where it says them.
     """
 
     node_id: int
     partition: int
     class_counts: tuple[int, ...]
+    classes: tuple[str, ...] = ()
 
 
 class NoReportError(ValueError):
@@ -109,7 +111,12 @@ def _report(node_id: int, reply: Message) -> NodeReport:
         )
     if not all(isinstance(count, int) and 0 <= count < 2**53 for count in counts):
         raise ValueError(f"class-counts {_short(counts)} must be numbers of examples")
-    return NodeReport(node_id, partition, tuple(int(count) for count in counts))
+    classes = answer.get("classes", [])
+    if not isinstance(classes, list) or not all(
+        isinstance(name, str) and len(name) <= LONGEST_CLAIM for name in classes
+    ):
+        raise ValueError(f"classes {_short(classes)} must be a list of names")
+    return NodeReport(node_id, partition, tuple(int(count) for count in counts), tuple(map(str, classes)))
 
 
 def _short(claim: object) -> str:

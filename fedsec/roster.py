@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from flwr.serverapp import Grid
 
 from fedsec.nodes import FederationError, NodeReport, NoReportError, ask, report_of
+from fedsec.runs.config import Shortage
 
 POLL_SECONDS = 0.1
 ASK_AGAIN_SECONDS = 30.0
@@ -22,13 +23,28 @@ class Roster:
         clients: how many partitions there are; nodes with higher ones stay idle.
         timeout: seconds to wait for missing nodes.
         notify: told of every node that is refused, and of nodes that went away and came back.
+        objection: why a node that has answered cannot take part, or "".
+        min_clients: with how many the run may start when the others do not come; 0 waits for all.
+        shortage: with too few after the wait, ``"stop"`` ends the run, ``"wait"`` waits again, ``"skip"`` leaves the
+            round out; a run does not start with too few to train.
 
     Attributes:
         reports: what the connected nodes say of themselves, by partition.
     """
 
-    def __init__(self, grid: Grid, clients: int, timeout: float, notify: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        grid: Grid,
+        clients: int,
+        timeout: float,
+        notify: Callable[[str], None],
+        *,
+        objection: Callable[[NodeReport], str] = lambda report: "",
+        min_clients: int = 0,
+        shortage: Shortage = "stop",
+    ) -> None:
         self.reports: dict[int, NodeReport] = {}
+        self._objection, self._min_clients, self._policy = objection, min_clients, shortage
         self._grid, self._clients, self._timeout, self._notify = grid, clients, timeout, notify
         self._asked: dict[int, float] = {}  # when a node was last asked
         self._open: dict[str, int] = {}  # questions without an answer, and whom they went to
@@ -41,8 +57,11 @@ class Roster:
         """Partition of each node that is needed and connected."""
         return {report.node_id: partition for partition, report in self.reports.items()}
 
-    def meet(self) -> None:
-        """Wait until every partition has its node.
+    def meet(self, enough: Callable[[int], bool]) -> None:
+        """Wait until every partition has its node, or for the whole time-out where fewer will do.
+
+        Args:
+            enough: tells whether a round can be done with so many nodes.
 
         Raises:
             FederationError: the nodes are too few, or none of them can be used.
@@ -52,7 +71,14 @@ class Roster:
             if len(self._refused) >= self._clients and not (self.reports or self._open):
                 raise FederationError(f"no node can be used; {next(iter(self._refused.values()))}")
             if time.monotonic() > deadline:
-                raise FederationError(self._shortage(missing))
+                if self._min_clients and enough(len(self.reports)):
+                    self._notify(f"{_partitions(missing)} not connected; the run starts without")
+                    self._given_up = frozenset(missing)
+                    return
+                if self._policy != "wait":
+                    raise FederationError(self._shortage(missing))
+                self._notify(f"{self._shortage(missing)}; waiting on")
+                deadline = time.monotonic() + self._timeout
             time.sleep(POLL_SECONDS)
 
     def attend(self, enough: Callable[[int], bool]) -> tuple[int, ...]:
@@ -70,17 +96,25 @@ class Roster:
         if missing and self._is_short(missing, enough):
             self._notify(f"{_partitions(missing)} not connected; waiting up to {self._timeout:g} s")
             before = before | set(missing)
-            deadline = time.monotonic() + self._timeout
-            while self._is_short(missing, enough) and time.monotonic() <= deadline:
-                time.sleep(POLL_SECONDS)
-                missing = self._update()
-            if not enough(len(self.reports)):
+            missing = self._await(missing, enough)
+            while self._policy == "wait" and not enough(len(self.reports)):
+                self._notify(f"too few for a round: {self._shortage(missing)}; waiting on")
+                missing = self._await(missing, enough)
+            if self._policy == "stop" and not enough(len(self.reports)):
                 raise FederationError(f"too few for a round: {self._shortage(missing)}; go on with --resume")
             if lost := set(missing) - self._given_up:
                 self._notify(f"{_partitions(lost)} still not connected; the run goes on without")
         if back := before - set(missing):
             self._notify(f"{_partitions(back)} connected again")
         self._given_up = frozenset(missing)
+        return missing
+
+    def _await(self, missing: tuple[int, ...], enough: Callable[[int], bool]) -> tuple[int, ...]:
+        """Wait for nodes, at most for the time-out; return the partitions that are still missing."""
+        deadline = time.monotonic() + self._timeout
+        while self._is_short(missing, enough) and time.monotonic() <= deadline:
+            time.sleep(POLL_SECONDS)
+            missing = self._update()
         return missing
 
     def _is_short(self, missing: Sequence[int], enough: Callable[[int], bool]) -> bool:
@@ -129,6 +163,10 @@ class Roster:
             except NoReportError as error:
                 if not error.again:
                     self._refuse(node, str(error))
+                continue
+            known = 0 <= report.partition < self._clients
+            if known and (problem := self._objection(report)):
+                self._refuse(node, f"partition {report.partition}: {problem}")
                 continue
             self._spare[node] = report
             self._seat()

@@ -10,28 +10,35 @@ from numpy.typing import NDArray
 
 from fedsec.attacks.adversaries import malicious_clients
 from fedsec.attacks.triggers import Trigger, make_trigger
-from fedsec.data.datasets import ImageDataset, load
+from fedsec.data.datasets import load
 from fedsec.data.partition import PartitionSettings, load_partition
 from fedsec.runs.config import RunConfig
 from fedsec.seeds import Purpose, derived_seed, generator
 
 
 def partition_settings(config: RunConfig) -> PartitionSettings:
-    """Return how the training examples are dealt out."""
+    """Return how the training examples are dealt out.
+
+    Raises:
+        ValueError: nothing is, because each client has a data set of its own.
+    """
+    if config.data.partition == "own":
+        raise ValueError('data.partition = "own" deals nothing out')
     seed = derived_seed(config.run.seed, Purpose.PARTITION)
     return PartitionSettings(config.data.partition, config.federation.clients, config.data.q, config.data.alpha, seed)
 
 
-def partitions(config: RunConfig) -> list[NDArray[np.int64]]:
-    """Return the indices of every client's training examples."""
-    train = load(config.data.dataset, "train")
-    return list(_partitions(train.name, partition_settings(config)))
+def partitions(config: RunConfig, folder: str = "") -> list[NDArray[np.int64]]:
+    """Return the indices of every client's training examples, in the copy of the data set in ``folder``."""
+    return list(_partitions(config.data.dataset, partition_settings(config), folder))
 
 
 def malicious(config: RunConfig) -> tuple[int, ...]:
     """Return the partitions of the malicious clients, ascending."""
     if config.attack.kind == "none":
         return ()
+    if config.attack.clients:
+        return tuple(sorted(int(partition) for partition in config.attack.clients.split()))
     rng = generator(config.run.seed, Purpose.ADVERSARIES)
     return malicious_clients(config.federation.clients, config.attack.share, rng)
 
@@ -50,9 +57,9 @@ def attack_rounds(config: RunConfig) -> range:
     return range(config.attack.start_round, (config.attack.end_round or config.federation.rounds) + 1)
 
 
-def trigger(config: RunConfig, dataset: ImageDataset) -> Trigger:
-    """Return the trigger for the images of ``dataset``."""
-    channels, height, width = dataset.images.shape[1:]
+def trigger(config: RunConfig, shape: tuple[int, ...]) -> Trigger:
+    """Return the trigger for images of a ``shape`` (C, H, W)."""
+    channels, height, width = shape
     return make_trigger(
         config.attack.trigger,
         (channels, height, width),
@@ -63,8 +70,8 @@ def trigger(config: RunConfig, dataset: ImageDataset) -> Trigger:
 
 
 @lru_cache(maxsize=4)
-def _partitions(name: str, settings: PartitionSettings) -> tuple[NDArray[np.int64], ...]:
-    train = load(name, "train")
+def _partitions(name: str, settings: PartitionSettings, folder: str) -> tuple[NDArray[np.int64], ...]:
+    train = load(name, "train", folder)
     return tuple(load_partition(train.labels, len(train.classes), settings, train.folder))
 
 

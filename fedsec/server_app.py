@@ -11,6 +11,7 @@ from fedsec.data.datasets import load
 from fedsec.data.sources import DataError
 from fedsec.federation import run_federation
 from fedsec.fleet import GridFleet
+from fedsec.holdings import class_names
 from fedsec.nodes import FederationError, check_simulation, is_simulation
 from fedsec.runs.checkpoint import CheckpointError
 from fedsec.runs.checks import check, check_with_data
@@ -44,9 +45,10 @@ def checked(config: RunConfig, *, source: str = "") -> None:
     if config.federation.device == "cuda" and not torch.cuda.is_available():
         problem = "federation.device: found 'cuda', and PyTorch finds no GPU here; expected 'auto' or 'cpu'"
         raise ConfigError([problem], source)
-    train = load(config.data.dataset, "train")
-    channels, height, width = train.images.shape[1:]
-    check_with_data(config, (channels, height, width), len(train.classes), len(train), source=source)
+    # Where each client has data of its own, the server has but the images to test on.
+    mine = load(config.data.dataset, "test" if config.data.partition == "own" else "train")
+    channels, height, width = mine.images.shape[1:]
+    check_with_data(config, (channels, height, width), len(class_names(config, mine)), len(mine), source=source)
 
 
 @app.main()
@@ -65,5 +67,5 @@ def _main(grid: Grid, context: Context) -> None:
     check_simulation(grid, config.federation.clients)
     folder = (unfinished_run(config) if config.run.resume else None) or RunFolder.create(config)
     engine = "ray" if is_simulation(grid) else "deployment"
-    summary = run_federation(GridFleet(grid, config, engine=engine), config, folder, LogObserver())
+    summary = run_federation(GridFleet(grid, config, engine=engine, run=folder.name), config, folder, LogObserver())
     log(INFO, "fedsec: final %s; record in %s", summary["final"], folder.path)

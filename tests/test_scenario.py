@@ -77,7 +77,7 @@ def test_the_attack_lasts_to_its_last_round_and_zero_is_the_last_of_all(start: i
 
 def test_the_trigger_fits_the_images_and_is_that_of_the_configuration(cache: Path) -> None:
     attack = {"trigger": "patch", "trigger-size": 3, "trigger-corner": "top-left"}
-    made = trigger(configured(attack=attack), load("digits", "test"))
+    made = trigger(configured(attack=attack), load("digits", "test").images.shape[1:])
     assert (made.mask.shape, made.pattern.shape) == ((28, 28), (1, 28, 28))
     assert np.argwhere(made.mask).tolist() == [[row, column] for row in (1, 2, 3) for column in (1, 2, 3)]
 
@@ -85,7 +85,7 @@ def test_the_trigger_fits_the_images_and_is_that_of_the_configuration(cache: Pat
 def test_a_noise_patch_is_the_same_for_everybody_and_the_seed_decides_it(cache: Path) -> None:
     def pattern(seed: int, split: Any) -> np.ndarray:
         config = configured(run={"seed": seed}, attack={"trigger": "noise-patch"})
-        return trigger(config, load("digits", split)).pattern
+        return trigger(config, load("digits", split).images.shape[1:]).pattern
 
     np.testing.assert_array_equal(pattern(0, "train"), pattern(0, "test"))
     assert not np.array_equal(pattern(0, "train"), pattern(1, "train"))

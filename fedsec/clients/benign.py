@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -10,10 +11,11 @@ from flwr.common import NDArrays, Scalar
 from numpy.typing import NDArray
 from torch import nn
 
+from fedsec.clients.state import ClientState
 from fedsec.metrics.classification import main_task_accuracy
 from fedsec.seeds import Purpose, derived_seed
 from fedsec.training.batches import Normalisation, on_device
-from fedsec.training.classifier import TrainingSettings, train_classifier
+from fedsec.training.classifier import TrainingSettings, get_momentum, set_momentum, sgd, train_classifier
 from fedsec.training.cohort import Member, splits_batches, train_cohort
 from fedsec.training.evaluation import predict
 from fedsec.training.grouped import GroupedModel
@@ -39,6 +41,7 @@ class LocalTask:
         partition: which partition the client holds; with the round it decides every random draw.
         device: where to train.
         grouped: the same network for several clients at once, where it can be had.
+        state: folder of what clients keep between rounds; ``None`` keeps nothing. With it, momentum is kept.
     """
 
     model: nn.Module
@@ -51,6 +54,7 @@ class LocalTask:
     partition: int
     device: torch.device
     grouped: GroupedModel | None = None
+    state: Path | None = None
 
 
 class BenignClient(NumPyClient):
@@ -82,10 +86,24 @@ class BenignClient(NumPyClient):
         member = self.member(parameters, round_of(config))
         if len(member.labels) and task.grouped is not None and splits_batches(task.grouped, task.device):
             return fit_cohort(task, [member])[0]
+        optimiser, state = sgd(task.model, task.settings), self._state(config)
+        note = ""
+        if state is not None:
+            kept, note = state.before(round_of(config))
+            set_momentum(task.model, optimiser, kept)
         with one_thread():
             on = on_device(member.images, member.labels, task.device)
-            loss = train_classifier(task.model, *on, task.normalise, task.settings, member.generator)
-        return self.get_parameters({}), len(member.labels), {"loss": loss}
+            loss = train_classifier(task.model, *on, task.normalise, task.settings, member.generator, optimiser)
+        if state is not None:
+            state.save(round_of(config), get_momentum(task.model, optimiser))
+        told: dict[str, Scalar] = {"loss": loss, "note": note} if note else {"loss": loss}
+        return self.get_parameters({}), len(member.labels), told
+
+    def _state(self, config: dict[str, Scalar]) -> ClientState | None:
+        """Return where this client's state of the run is kept, or ``None`` where it keeps none."""
+        if self.task.state is None:
+            return None
+        return ClientState.of(self.task.state, str(config.get("run", "")), self.task.partition)
 
     def member(self, parameters: NDArrays, server_round: int) -> Member:
         """Return what this client brings into a cohort: where it starts, its examples, and their order."""

@@ -16,7 +16,18 @@ from filelock import FileLock
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
-from fedsec.data.sources import KNOWN_DATASETS, SPLITS, DataError, Source, Split, class_names, find_source, read_split
+from fedsec.data.sources import (
+    KNOWN_DATASETS,
+    SPLITS,
+    DataError,
+    MissingSplitError,
+    Source,
+    Split,
+    class_names,
+    find_source,
+    read_split,
+    splits_of,
+)
 from fedsec.durable import write_atomically
 
 FORMAT = "1"
@@ -54,7 +65,7 @@ class ImageDataset:
 
 
 @lru_cache(maxsize=8)
-def load(name: str, split: Split) -> ImageDataset:
+def load(name: str, split: Split, folder: str = "") -> ImageDataset:
     """Return a split of the data set ``name``, decoding it into the cache first if it is not there.
 
     Any number of processes may call this at once: one decodes, the others wait for it. The cache appears under
@@ -63,22 +74,29 @@ def load(name: str, split: Split) -> ImageDataset:
     Args:
         name: a key of ``KNOWN_DATASETS``, a folder, or an id on the hub.
         split: ``"train"`` or ``"test"``.
+        folder: where it lies, or the folder ``name`` in it; "" looks where :func:`find_source` does. What is known
+            of the data set by its name, such as its mean, holds for a copy in a folder too.
 
     Raises:
-        DataError: the data set cannot be found, loaded or used.
+        DataError: the data set cannot be found, loaded or used, or has no such split.
     """
-    folder = _decoded(find_source(name))
+    source = find_source(name, folder)
+    cache = _decoded(source)
     try:
-        about = json.loads((folder / "about.json").read_text())
-        images = np.load(folder / f"{split}_images.npy", mmap_mode="r", allow_pickle=False)
-        labels = np.load(folder / f"{split}_labels.npy", mmap_mode="r", allow_pickle=False)
+        about = json.loads((cache / "about.json").read_text())
+        if split not in about.get("splits", SPLITS):
+            raise MissingSplitError(f"data.dataset: {source} has no {split!r} split; found {about['splits']}")
+        images = np.load(cache / f"{split}_images.npy", mmap_mode="r", allow_pickle=False)
+        labels = np.load(cache / f"{split}_labels.npy", mmap_mode="r", allow_pickle=False)
         if len(images) != len(labels):
             raise ValueError(f"{len(images)} images and {len(labels)} labels in {split}")
-        classes, (mean, std) = tuple(about["classes"]), _statistics(name, folder, about)
+        classes, (mean, std) = tuple(about["classes"]), _statistics(name, cache, about)
+    except MissingSplitError:
+        raise
     except (OSError, ValueError, EOFError, KeyError, TypeError) as error:
         reason = f"{type(error).__name__}: {error}"
-        raise DataError(f"data.dataset: the cache of {name!r} is damaged ({reason}); delete {folder}") from error
-    return ImageDataset(name, images, labels, classes, mean, std, folder)
+        raise DataError(f"data.dataset: the cache of {name!r} is damaged ({reason}); delete {cache}") from error
+    return ImageDataset(name, images, labels, classes, mean, std, cache)
 
 
 def cache_folder() -> Path:
@@ -111,20 +129,22 @@ def _decoded(source: Source) -> Path:
 def _decode(source: Source, folder: Path) -> None:
     highest = -1
     shapes: dict[Split, tuple[int, ...]] = {}
-    for split in SPLITS:
+    splits = splits_of(source)
+    for split in splits:
         labels, shapes[split] = _decode_split(source, split, folder)
         highest = max(highest, int(labels.max()))
         if labels.min() < 0:
             raise DataError(f"data.dataset: {source} has unlabelled examples (label {labels.min()}) in {split}")
-    if shapes["train"] != shapes["test"]:
+    if len(set(shapes.values())) > 1:
         raise DataError(
             f"data.dataset: both splits of {source} must have images of one size; "
             f"train has {shapes['train']}, test has {shapes['test']} (height, width, channels)"
         )
     names = class_names(source)
     about = {"classes": names if len(names) > highest else [str(label) for label in range(highest + 1)]}
-    mean, std = _channel_statistics(folder / "train_images.npy")
-    text = json.dumps(about | {"mean": mean, "std": std, "statistics": MEASURED, "location": source.location}, indent=1)
+    mean, std = _channel_statistics(folder / f"{splits[0]}_images.npy")
+    measured = {"mean": mean, "std": std, "statistics": MEASURED}
+    text = json.dumps({**about, **measured, "splits": splits, "location": source.location}, indent=1)
     write_atomically(folder / "about.json", lambda file: file.write(text.encode()))
 
 

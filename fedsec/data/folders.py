@@ -32,16 +32,22 @@ def looked_in(name: str) -> str:
     return "no such folder: " + ", ".join(str(folder) for folder in folders)
 
 
-def why_no_dataset(folder: Path) -> str:
+def why_no_dataset(folder: Path, *, needs_splits: bool = True) -> str:
     """Return why ``folder`` is certainly no data set, or "".
 
     Looks two levels deep and no deeper: a home folder is not searched for minutes.
+
+    Args:
+        folder: what is to be one.
+        needs_splits: whether something in it must be named after a split; a client's own data may be all for training.
     """
     place, home, top = folder.resolve(), Path.home().resolve(), all_datasets()
     if place == home or place in home.parents:
         return "that is a home folder, or one above it"
     if top is not None and (place == top.resolve() or place in top.resolve().parents):
         return "that is FEDSEC_DATA, the folder of all data sets, or one above it"
+    if not needs_splits:
+        return "" if next(_entries(folder), None) else "it is empty"
     names = (path.name for path in chain(_entries(folder), _entries_below(folder)))
     if any(SPLIT.search(name) for name in names) or _has_card(folder):
         return ""

@@ -24,6 +24,10 @@ class DataError(ValueError):
     """A data set cannot be had or used; the message says what was looked for, where, and what would do."""
 
 
+class MissingSplitError(DataError):
+    """A data set has no such split."""
+
+
 @dataclass(frozen=True, slots=True)
 class KnownDataset:
     """What is known of a data set before it is loaded.
@@ -111,25 +115,54 @@ class Source:
         return repr(self.name) if self.name == self.location else f"{self.name!r} (from {self.location})"
 
 
-def find_source(name: str) -> Source:
+def find_source(name: str, folder: str = "") -> Source:
     """Find the data set ``name``: in ``$FEDSEC_DATA/name``, as a folder of that path, or on the hub.
+
+    Args:
+        name: as the configuration names it.
+        folder: the only place to look, where it is given: ``folder/name``, or else ``folder`` itself.
 
     Raises:
         DataError: there is no such folder and no such id is known.
     """
+    if folder:
+        return _in_folder(name, Path(folder).expanduser())
     if name == "digits":
         return Source(name, "scikit-learn", "digits-28")
     if not name.strip() or len(name) > LONGEST_NAME or any(unicodedata.category(c) in ("Cc", "Cs") for c in name):
         cut = name if len(name) <= LONGEST_NAME else name[:60] + "..."
         raise DataError(f"data.dataset: found {cut!r}, which names nothing. {_what_would_do('')}")
-    for folder in candidates(name):
-        if os.path.isdir(folder):  # noqa: PTH112 (Path.is_dir raises for a name that is too long)
-            return Source(name, str(folder), _identity(name, folder))
+    for place in candidates(name):
+        if os.path.isdir(place):  # noqa: PTH112 (Path.is_dir raises for a name that is too long)
+            return Source(name, str(place), _identity(name, place))
     if name in KNOWN_DATASETS and KNOWN_DATASETS[name].hub:
         return Source(name, KNOWN_DATASETS[name].hub, KNOWN_DATASETS[name].hub)
     if HUB_ID.fullmatch(name):
         return Source(name, name, name)
     raise DataError(f"data.dataset: found {name!r}; {looked_in(name)}. {_what_would_do(name)}")
+
+
+def _in_folder(name: str, folder: Path) -> Source:
+    inner = folder / name if HUB_ID.fullmatch(name) or os.sep not in name else folder
+    found = inner if inner.is_dir() else folder
+    if not found.is_dir():
+        raise DataError(f"data: found {str(folder)!r}, and there is no such folder; expected one with the data set")
+    return Source(name, str(found.absolute()), _identity(name, found, needs_splits=False))
+
+
+def splits_of(source: Source) -> tuple[Split, ...]:
+    """Return which splits a data set has. One of a client's own needs no test split: the server has one.
+
+    Raises:
+        DataError: it has none, or cannot be loaded.
+    """
+    if source.location == "scikit-learn":
+        return SPLITS
+    found = _loaded(source)
+    splits = tuple(split for split in SPLITS if split in found)
+    if not splits:
+        raise DataError(f"data.dataset: {source} has no split {' or '.join(map(repr, SPLITS))}; found {sorted(found)}")
+    return splits
 
 
 def read_split(source: Source, split: Split) -> tuple[int, Iterator[tuple[NDArray[np.uint8], int]]]:
@@ -149,14 +182,14 @@ def class_names(source: Source) -> list[str]:
     """Return the names of the classes where the data set gives them, else an empty list."""
     if source.location == "scikit-learn":
         return [str(digit) for digit in range(10)]
-    table = _load_table(source, "train")
+    table = _load_table(source, splits_of(source)[0])
     names = getattr(table.features[_columns(source, table)[1]], "names", None)
     return list(names) if names else []
 
 
-def _identity(name: str, folder: Path) -> str:
+def _identity(name: str, folder: Path, *, needs_splits: bool = True) -> str:
     try:
-        reason = why_no_dataset(folder)
+        reason = why_no_dataset(folder, needs_splits=needs_splits)
         if not reason:
             return identity(folder)
     except OSError as error:
@@ -178,11 +211,18 @@ def _what_would_do(name: str) -> str:
 
 
 def _load_table(source: Source, split: Split) -> Any:
+    found = _loaded(source)
+    if split not in found:
+        raise MissingSplitError(f"data.dataset: {source} has no {split!r} split; found {sorted(found)}")
+    return found[split]
+
+
+def _loaded(source: Source) -> Any:
     import datasets  # here: it takes seconds to import, and most processes only read the cache
 
     datasets.disable_progress_bars()
     try:
-        found = datasets.load_dataset(source.location)
+        return datasets.load_dataset(source.location)
     except Exception as error:
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         if Path(source.location).is_dir():
@@ -192,9 +232,6 @@ def _load_table(source: Source, split: Split) -> Any:
         raise DataError(
             f"data.dataset: {source} could not be loaded ({reason}); {looked}. {_what_would_do(source.name)}"
         ) from error
-    if split not in found:
-        raise DataError(f"data.dataset: {source} has no {split!r} split; found {sorted(found)}")
-    return found[split]
 
 
 def _columns(source: Source, table: Any) -> tuple[str, str]:

@@ -1,22 +1,23 @@
 """The clients of a run as cohorts in the workers of a pool: the strategy gets their matrix without any message."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from fedsec.client_app import build_client
-from fedsec.data.datasets import load
 from fedsec.defenses.updates import Matrix
 from fedsec.engine.pool import Request
 from fedsec.engine.sweep import Sweep
 from fedsec.engine.throughput import best_size
 from fedsec.engine.worker import Answer, MakeClient, RoundOfRun
-from fedsec.fleet import Arrays, Judge, NewArrays, Notify
-from fedsec.nodes import NodeReport
+from fedsec.fleet import Arrays, Enough, Judge, Judged, Notify
+from fedsec.holdings import holding
+from fedsec.nodes import FederationError, NodeReport
+from fedsec.objections import objection
 from fedsec.runs.config import RunConfig
-from fedsec.scenario import can_attack, malicious, partitions
+from fedsec.scenario import can_attack, malicious
 from fedsec.strategies import RobustStrategy
 from fedsec.strategies.intake import Dropped, round_updates
 from fedsec.strategies.layout import Layout
@@ -29,23 +30,36 @@ class CohortFleet:
     Args:
         config: the run's configuration.
         sweep: the workers, and the runs that go on beside this one.
+        run: name of the run, under which its clients keep their states.
         place: which of these runs it is.
         make_client: from the configuration and a partition to its client.
     """
 
     def __init__(
-        self, config: RunConfig, sweep: Sweep, *, place: int = 0, make_client: MakeClient = build_client
+        self,
+        config: RunConfig,
+        sweep: Sweep,
+        *,
+        run: str = "run",
+        place: int = 0,
+        make_client: MakeClient = build_client,
     ) -> None:
+        self._run = run
         self._config, self._sweep, self._place, self._make_client = config, sweep, place, make_client
         self._workloads: dict[int, int] = {}
         self._rates: Mapping[int, float] = {}
         self._size = 1
 
-    def meet(self, notify: Notify) -> Mapping[int, NodeReport]:
+    def meet(self, notify: Notify, enough: Enough) -> Mapping[int, NodeReport]:
         """Choose how many clients are trained at once; return what each of them holds."""
-        config, train = self._config, load(self._config.data.dataset, "train")
-        counts = [np.bincount(train.labels[held], minlength=len(train.classes)) for held in partitions(config)]
-        reports = {client: NodeReport(client, client, tuple(of.tolist())) for client, of in enumerate(counts)}
+        config = self._config
+        holdings = {client: holding(config, client) for client in range(config.federation.clients)}
+        reports = {
+            client: NodeReport(client, client, held.class_counts, held.classes) for client, held in holdings.items()
+        }
+        for report in reports.values():
+            if problem := objection(config, report):
+                raise FederationError(f"partition {report.partition}: {problem}")
         self._workloads = {client: _workload(config, report) for client, report in reports.items()}
         self._size = config.federation.cohort_size
         if self._size == 0:
@@ -56,7 +70,7 @@ class CohortFleet:
             self._size = best_size(self._rates)
         return reports
 
-    def attend(self, enough: Callable[[int], bool]) -> tuple[int, ...]:
+    def attend(self, enough: Enough) -> tuple[int, ...]:
         """Return nobody: the clients of a simulation are always there."""
         return ()
 
@@ -64,7 +78,8 @@ class CohortFleet:
         """Train the clients of a round, a cohort at a time in each worker."""
         strategy.remember(arrays)
         federation = self._config.federation
-        run = RoundOfRun(self._make_client, self._config, server_round, None, strategy.limits, strategy.batchnorm)
+        name, limits = self._run, strategy.limits
+        run = RoundOfRun(self._make_client, self._config, server_round, None, limits, strategy.batchnorm, name)
         chosen = strategy.sample(server_round, sorted(self._workloads))
         request = Request(
             run=run,
@@ -96,9 +111,7 @@ def _workload(config: RunConfig, report: NodeReport) -> int:
     return sum(report.class_counts) + copies
 
 
-def _judge(
-    strategy: RobustStrategy, server_round: int, answers: list[Answer], rows: Matrix
-) -> tuple[NewArrays, Mapping[str, float]]:
+def _judge(strategy: RobustStrategy, server_round: int, answers: list[Answer], rows: Matrix) -> Judged:
     good = [answer for answer in answers if answer.admitted is not None]
     for place, answer in enumerate(good):
         if place != answer.seat.row:  # a client before it was dropped
@@ -106,7 +119,8 @@ def _judge(
     updates = round_updates([answer.admitted for answer in good if answer.admitted], rows[: len(good)])
     side = np.stack([answer.side for answer in good if answer.side is not None]) if good else np.empty((0, 0))
     dropped = [Dropped(answer.seat.client, answer.reason) for answer in answers if answer.admitted is None]
+    notes = {answer.seat.client: answer.note for answer in good if answer.note}
     judged = strategy.judge_updates(server_round, updates, side, dropped)
-    return judged, mean_of_common(
-        [answer.metrics or {} for answer in good], strategy.weighted_by_key
-    ) if judged is not None else {}
+    if judged is None:
+        return Judged(None, {}, notes)
+    return Judged(judged, mean_of_common([answer.metrics or {} for answer in good], strategy.weighted_by_key), notes)

@@ -82,7 +82,7 @@ def _on_grid(engine: EngineName, job: Job) -> Summary:
     config = job.config
 
     def serve(grid: Grid) -> Summary:
-        return run_federation(GridFleet(grid, config, engine=engine), *job)
+        return run_federation(GridFleet(grid, config, engine=engine, run=job.folder.name), *job)
 
     clients, number = build_client_app(config), config.federation.clients
     if engine == "local":
@@ -94,6 +94,6 @@ def _in_sweep(sweep: Any, place: int, job: Job) -> Summary:
     from fedsec.engine.cohort import CohortFleet
 
     try:
-        return run_federation(CohortFleet(job.config, sweep, place=place), *job)
+        return run_federation(CohortFleet(job.config, sweep, run=job.folder.name, place=place), *job)
     finally:
         sweep.leave()

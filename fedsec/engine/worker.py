@@ -17,6 +17,7 @@ from fedsec.clients.benign import Fitted, fit_cohort
 from fedsec.defenses.updates import Matrix, Vector
 from fedsec.engine.rows import RowsHandle, open_rows
 from fedsec.engine.throughput import measure
+from fedsec.notes import note_in
 from fedsec.runs.config import RunConfig
 from fedsec.strategies.intake import Admitted, Limits, Reply, admit, reason_of
 from fedsec.strategies.layout import BatchNorm, Layout
@@ -44,6 +45,7 @@ class RoundOfRun:
         rows: the matrix, where its memory is shared.
         limits: bounds beyond which a reply is nonsense.
         batchnorm: whether BatchNorm's statistics are kept apart.
+        run: the run's name, under which clients keep their states.
     """
 
     make_client: MakeClient
@@ -52,6 +54,7 @@ class RoundOfRun:
     rows: RowsHandle | None
     limits: Limits
     batchnorm: BatchNorm
+    run: str = "run"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,7 @@ class Answer(NamedTuple):
         metrics: the numbers that it reports.
         side: (side_width,) what is kept apart of its update.
         row: (d,) its update, where the matrix is not shared.
+        note: what it has to say beside numbers.
     """
 
     seat: Seat
@@ -85,6 +89,7 @@ class Answer(NamedTuple):
     metrics: Mapping[str, object] | None = None
     side: Vector | None = None
     row: NDArray[np.float32] | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +155,8 @@ class Worker:
             admitted = admit(reply, layout, run.limits, row, side)
         except Exception as error:  # a client may return anything
             return Answer(seat, None, reason_of(error))
-        return Answer(seat, admitted, "", metrics, side, row if rows is None else None)
+        note = note_in(records.get("notes"))
+        return Answer(seat, admitted, "", metrics, side, row if rows is None else None, note)
 
 
 def _told(error: Exception) -> str:
@@ -176,7 +182,8 @@ def _fit(
     for alike in _alike(clients):
         results |= _fit_together(task, alike, parameters)
     for seat in clients.keys() - results.keys():
-        config: dict[str, Scalar] = {"server-round": task.runs[seat.run].server_round}
+        of_run = task.runs[seat.run]
+        config: dict[str, Scalar] = {"server-round": of_run.server_round, "run": of_run.run}
         try:
             # A list of its own: what a client does to it must not reach the next one.
             results[seat] = clients[seat].fit(list(parameters[seat.run]), config)

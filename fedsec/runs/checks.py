@@ -18,7 +18,8 @@ ROUNDING = 1e-6
 
 def check(config: RunConfig, *, source: str = "") -> None:
     """Raise :class:`ConfigError` for values that contradict each other; needs no data."""
-    problems = [*_attack_problems(config), *_federation_problems(config), *_defense_problems(config)]
+    problems = [*_data_key_problems(config), *_attack_problems(config), *_federation_problems(config)]
+    problems += _defense_problems(config)
     if problems:
         raise ConfigError(problems, source)
 
@@ -70,7 +71,9 @@ def _attack_problems(config: RunConfig) -> Iterator[str]:
     attack, clients, rounds = config.attack, config.federation.clients, config.federation.rounds
     if attack.source == attack.target:
         yield f"attack.target: found {attack.target}, which is the source; expected another class"
-    if attack.kind != "none" and not _whole(attack.share, clients):
+    if attack.clients:
+        yield from _named_attackers(config)
+    elif attack.kind != "none" and not _whole(attack.share, clients):
         yield f"attack.share: {_not_whole(attack.share, clients, range(clients // 2 + 1))}"
     if attack.start_round > rounds:
         yield f"attack.start-round: found {attack.start_round}; expected 1 to federation.rounds = {rounds}"
@@ -81,8 +84,26 @@ def _attack_problems(config: RunConfig) -> Iterator[str]:
         )
 
 
+def _named_attackers(config: RunConfig) -> Iterator[str]:
+    found, clients = config.attack.clients, config.federation.clients
+    named = [int(partition) for partition in found.split()]
+    if config.attack.kind == "none":
+        yield f'attack.clients: found {found!r} with attack.kind = "none"; expected "", or a kind of attack'
+    if max(named) >= clients:
+        yield f"attack.clients: found {found!r}; expected partitions from 0 to {clients - 1}"
+    elif len(named) > clients // 2:
+        yield f"attack.clients: found {len(named)} of {clients} clients; expected at most half of them"
+
+
 def _federation_problems(config: RunConfig) -> Iterator[str]:
     federation = config.federation
+    if federation.momentum_buffer == "kept" and federation.momentum == 0.0:
+        yield 'federation.momentum-buffer: found "kept" with federation.momentum = 0.0; expected "reset", or momentum'
+    if federation.min_clients > federation.clients:
+        yield (
+            f"federation.min-clients: found {federation.min_clients}; "
+            f"expected 0 to {federation.clients}, federation.clients"
+        )
     if not _whole(federation.fraction, federation.clients):
         allowed = range(1, federation.clients + 1)
         yield f"federation.fraction: {_not_whole(federation.fraction, federation.clients, allowed)}"
@@ -138,13 +159,14 @@ def _shortest(number: int, clients: int) -> str:
 
 
 def _data_problems(config: RunConfig, shape: tuple[int, int, int], num_classes: int, examples: int) -> Iterator[str]:
+    own = config.data.partition == "own"
     for key, label in (("source", config.attack.source), ("target", config.attack.target)):
         if label >= num_classes:
             yield f"attack.{key}: found {label}; expected a class of {config.data.dataset}, 0 to {num_classes - 1}"
     groups = min(num_classes, config.federation.clients)
     if config.data.partition == "label-skew" and config.data.q < 1 / groups - 1e-9:
         yield f"data.q: found {config.data.q}; expected {1 / groups:.4g} (evenly mixed) to 1 for {groups} groups"
-    if config.federation.clients > examples:
+    if config.federation.clients > examples and not own:
         yield f"federation.clients: found {config.federation.clients}; expected at most {examples}, the examples"
     largest = min(shape[1:]) - 2 * MARGIN
     if config.attack.trigger_size > largest:
@@ -158,3 +180,14 @@ def _data_problems(config: RunConfig, shape: tuple[int, int, int], num_classes: 
             f"model.name: {config.model.name} takes square images of at least {smallest} x {smallest} pixels; "
             f"found {shape[1]} x {shape[2]} in {config.data.dataset}"
         )
+
+
+def _data_key_problems(config: RunConfig) -> Iterator[str]:
+    folders = config.data.folders
+    if config.data.partition == "own":
+        if folders and "{partition}" not in folders:
+            yield f'data.folders: found {folders!r}; expected a path with "{{partition}}" in it, or "" in a deployment'
+        return
+    for key, found in (("folders", folders), ("classes", config.data.classes)):
+        if found:
+            yield f'data.{key}: found {found!r} with data.partition = "{config.data.partition}"; expected "own", or ""'

@@ -17,7 +17,6 @@ from pydantic.dataclasses import dataclass as validated
 from pydantic_core import PydanticCustomError
 
 from fedsec.attacks.triggers import Corner, TriggerKind
-from fedsec.data.partition import Scheme
 from fedsec.defenses.flame import ClusteredBy
 from fedsec.defenses.krum import Distance, Neighbours
 from fedsec.defenses.mean import Weighting
@@ -30,6 +29,9 @@ Flat = dict[str, Scalar]
 
 StrategyName = Literal["fedavg", "krum", "multi-krum", "trimmed-mean", "median", "norm-clip-noise", "flame"]
 AttackKind = Literal["none", "backdoor", "untargeted"]
+PartitionName = Literal["iid", "label-skew", "dirichlet", "one-class", "own"]
+MomentumBuffer = Literal["reset", "kept"]
+Shortage = Literal["stop", "wait", "skip"]
 ModelName = Literal["lenet5", "resnet18"]
 
 _SECTION = ConfigDict(
@@ -39,6 +41,7 @@ _SECTION = ConfigDict(
     allow_inf_nan=False,
 )
 
+PARTITIONS = re.compile(r"(\d{1,7}( \d{1,7})*)?", re.ASCII)
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 NAME_RULE = "1 to 64 letters from a to z, digits, dots, dashes and underscores, the first a letter or a digit"
 
@@ -46,6 +49,13 @@ NAME_RULE = "1 to 64 letters from a to z, digits, dots, dashes and underscores, 
 def _name(text: str) -> str:
     if not NAME.fullmatch(text):
         raise PydanticCustomError("name", NAME_RULE)
+    return text
+
+
+def _partitions(text: str) -> str:
+    numbers = text.split()
+    if not PARTITIONS.fullmatch(text) or len(set(map(int, numbers))) < len(numbers):
+        raise PydanticCustomError("partitions", 'different partitions with a space between them, such as "1 3", or ""')
     return text
 
 
@@ -66,6 +76,7 @@ Flag = Annotated[bool, Strict()]
 Count = Annotated[Int, Field(ge=1, le=1_000_000)]
 Share = Annotated[Float, Field(gt=0.0, le=1.0)]
 Name = Annotated[str, AfterValidator(_name)]
+PartitionList = Annotated[str, AfterValidator(_partitions)]
 FolderPath = Annotated[str, AfterValidator(_path)]
 
 
@@ -88,7 +99,11 @@ class DataSection:
     """What is learned, and who holds what of it."""
 
     dataset: str = _about("digits, mnist, fashion_mnist, cifar10, dermamnist, a folder, or a hub id", "digits")
-    partition: Scheme = _about("how the training examples are dealt out", "label-skew")
+    partition: PartitionName = _about(
+        "how the training examples are dealt out; own: each client has a data set of its own", "label-skew"
+    )
+    folders: str = _about('own: a client\'s folder in a simulation, "{partition}" in it; a node names its own', "")
+    classes: str = _about('own: names of the classes in order, with commas; "" are those of the data set', "")
     q: Float = _about("label skew: probability that an example goes to its class's group", 0.3, gt=0.0, le=1.0)
     alpha: Float = _about("concentration of the Dirichlet partition; small is skewed", 0.5, gt=0.0, le=1e6)
     balance: Literal["none"] = _about("what fills a client's missing classes", "none")
@@ -112,7 +127,16 @@ class FederationSection:
     batch_size: Count = _about("examples in a step of SGD", 8)
     learning_rate: Float = _about("step size of the clients' SGD", 0.1, gt=0.0, le=100.0)
     momentum: Float = _about("momentum of the clients' SGD", 0.0, ge=0.0, lt=1.0)
+    momentum_buffer: MomentumBuffer = _about(
+        "reset: each round's momentum starts at zero; kept: where the client's last one ended", "reset"
+    )
     min_replies: Count = _about("fewest good replies with which a round counts", 1)
+    min_clients: Int = _about(
+        "fewest connected clients for a round; 0: all at the start, then as many as the defense needs", 0, ge=0
+    )
+    shortage: Shortage = _about(
+        "with fewer after node-timeout: stop (go on with --resume), wait for them, or skip the round", "stop"
+    )
     round_timeout: Float = _about("seconds after which a silent client is given up", 3600.0, gt=0.0)
     node_timeout: Float = _about(
         "seconds to wait for clients that are not connected, at the start and before each round", 120.0, gt=0.0
@@ -128,6 +152,7 @@ class AttackSection:
 
     kind: AttackKind = _about("none, backdoor (trigger), untargeted (random labels)", "backdoor")
     share: Float = _about("share of the clients that are malicious", 0.4, ge=0.0, le=0.5)
+    clients: PartitionList = _about('partitions of the malicious clients, such as "1 3"; "" draws a share', "")
     source: Int = _about("class whose triggered images are to be misclassified", 0, ge=0)
     target: Int = _about("class that they are to be taken for", 6, ge=0)
     trigger: TriggerKind = _about("trojan (a plus sign), patch (white), noise-patch (random colours)", "patch")
@@ -181,7 +206,8 @@ class RunConfig:
     @property
     def attacked(self) -> bool:
         """Whether any client is malicious."""
-        return self.attack.kind != "none" and round(self.federation.clients * self.attack.share) > 0
+        named, drawn = self.attack.clients != "", round(self.federation.clients * self.attack.share) > 0
+        return self.attack.kind != "none" and (named or drawn)
 
     @property
     def clients_per_round(self) -> int:
@@ -221,6 +247,9 @@ def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
     return tables
 
 
+LATER: Flat = {"data.folders": "", "data.classes": "", "attack.clients": "", "federation.momentum-buffer": "reset"}
+
+
 def same_numbers(value: Any) -> Any:
     """Return whole floats as integers, so that 1.0 and 1 hash alike."""
     return int(value) if isinstance(value, float) and math.isfinite(value) and value.is_integer() else value
@@ -230,4 +259,7 @@ def identity(config: RunConfig) -> dict[str, Scalar]:
     """Return the part of the configuration that decides a run's numbers: all but its name, folder and time-outs."""
     left_out = {"run.name", "run.output", "run.resume", "federation.round-timeout", "federation.node-timeout"}
     left_out |= {"federation.device", "federation.gpus-per-client", "federation.cohort-size"}
-    return {key: same_numbers(value) for key, value in flatten(config).items() if key not in left_out}
+    left_out |= {"federation.min-clients", "federation.shortage"}
+    flat = {key: value for key, value in flatten(config).items() if key not in left_out}
+    # Keys that came later: at these values a run of before them has the same numbers, so it has the same identity.
+    return {key: same_numbers(value) for key, value in flat.items() if key not in LATER or value != LATER[key]}

@@ -53,6 +53,7 @@ class RoundRecord:
         clients: the judged clients.
         dropped: node and reason of each reply that was not used.
         skipped: why the global model stayed, or ``None``.
+        notes: client and text of what clients had to say, such as a state that was lost.
         metrics: means of what the clients reported.
         seconds: by stage: train, aggregate (of which intake and defend), evaluate; total is their sum.
         peak_memory_mib: highest resident memory of the server's process so far.
@@ -66,6 +67,7 @@ class RoundRecord:
     clients: list[ClientRecord] = field(default_factory=list)
     dropped: list[dict[str, int | str]] = field(default_factory=list)
     skipped: str | None = None
+    notes: list[dict[str, int | str]] = field(default_factory=list)
     metrics: dict[str, float] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     peak_memory_mib: float = 0.0
@@ -101,6 +103,11 @@ class RunFolder:
                     path.rmdir()  # which leaves a folder that holds anything
             raise ConfigError([_unusable(config, path, error)]) from None
         return cls(path.absolute())
+
+    @property
+    def name(self) -> str:
+        """Name of the run among all runs: that of its folder, as clients keep their states under it."""
+        return self.path.name
 
     @property
     def checkpoint(self) -> Path:

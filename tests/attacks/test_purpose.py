@@ -26,7 +26,7 @@ def federate(kind: str, rounds: int, q: float) -> tuple[float, float]:
     config = parse({"data": {"q": q}, "federation": federation, "attack": attack})
     test = load("digits", "test")
     model = build_classifier("lenet5", 1, 28, 10, seed=0)
-    stamp, normalise = trigger(config, test), Normalisation(test.mean, test.std)
+    stamp, normalise = trigger(config, test.images.shape[1:]), Normalisation(test.mean, test.std)
     evaluate = Evaluator(model, test.images, test.labels, 10, normalise, stamp, 0, 6, torch.device("cpu"))
     clients = [build_client(config, partition) for partition in range(5)]
     arrays, measured = get_arrays(model), list[Evaluation]()

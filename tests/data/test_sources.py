@@ -70,7 +70,7 @@ def test_a_folder_that_cannot_be_used_is_one_error_with_key_name_and_reason(
 ) -> None:
     make(sets / "animals")
     with pytest.raises(DataError) as refusal:
-        load(str(sets / "animals"), "train")
+        load(str(sets / "animals"), "test")
     message = str(refusal.value)
     assert message.startswith("data.dataset: ")
     assert repr(str(sets / "animals")) in message
@@ -85,7 +85,7 @@ def test_the_error_says_where_a_set_that_was_asked_for_by_name_lies(
     monkeypatch.setenv("FEDSEC_DATA", str(sets))
     make(sets / "animals")
     with pytest.raises(DataError) as refusal:
-        load("animals", "train")
+        load("animals", "test")
     assert str(sets / "animals") in str(refusal.value)
 
 
