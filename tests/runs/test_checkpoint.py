@@ -58,7 +58,7 @@ def test_a_damaged_checkpoint_is_named(damage: str, tmp_path: Path) -> None:
     changed = {
         "cut": content[: len(content) // 2],
         "garbage": b"garbage" * 10,
-        "format": content.replace(b'"format":"1"', b'"format":"9"'),
+        "format": content.replace(b'"format":"2"', b'"format":"9"'),
         "round": content.replace(b'"round":"1"', b'"round":"x"'),
         "order": content.replace(b'"order":"[', b'"order":"7'),
     }
