@@ -9,16 +9,17 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Message
 from flwr.serverapp import Grid
 from numpy.typing import NDArray
 
+from fedsec.guard import GuardedGrid
 from fedsec.nodes import NodeReport, listen_closely
 from fedsec.notes import note_in
 from fedsec.objections import objection
-from fedsec.observer import Notify
 from fedsec.roster import Roster
 from fedsec.runs.config import RunConfig
 from fedsec.strategies import RobustStrategy
-from fedsec.strategies.robust import decoded
+from fedsec.strategies.decoding import decoded
 
 Arrays = Mapping[str, NDArray[np.generic]]
+Notify = Callable[[str], None]
 Enough = Callable[[int], bool]
 """Tells whether a round can be done with so many clients."""
 
@@ -72,12 +73,13 @@ class GridFleet:
     """
 
     def __init__(self, grid: Grid, config: RunConfig, *, engine: str, run: str = "run") -> None:
-        self._grid, self._config, self._engine, self._run = grid, config, engine, run
+        listen_closely(grid)
+        self._grid = GuardedGrid(grid)
+        self._config, self._engine, self._run = config, engine, run
         self._roster: Roster | None = None
 
     def meet(self, notify: Notify, enough: Enough) -> Mapping[int, NodeReport]:
         """Wait until every partition has its node, or as many as the configuration is content with."""
-        listen_closely(self._grid)
         federation = self._config.federation
         self._roster = Roster(
             self._grid,

@@ -6,11 +6,14 @@ import subprocess
 import sys
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
+from flwr.clientapp import ClientApp
 from flwr.serverapp.strategy import Strategy
 
-from fedsec.strategies import STRATEGIES
+from fedsec.engine.local import LocalGrid
+from fedsec.strategies import STRATEGIES, RobustFedAvg, RobustStrategy
 
 NEVER = {"torch", "torchvision", "ray", "datasets", "flwr_datasets", "matplotlib", "pydantic", "PIL"}
 CLUSTERING = {"hdbscan", "sklearn", "scipy", "pandas"}
@@ -59,5 +62,13 @@ def test_flame_tells_when_it_is_built_that_hdbscan_is_missing(monkeypatch: pytes
         STRATEGIES["flame"]()
 
 
-def test_the_loop_over_rounds_is_flowers_own_so_that_a_newer_one_keeps_its_arguments() -> None:
-    assert all(strategy.start is Strategy.start for strategy in STRATEGIES.values())
+def test_the_loop_over_rounds_is_flowers_own_so_that_a_newer_one_keeps_its_arguments(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert all(strategy.start is RobustStrategy.start for strategy in STRATEGIES.values())
+    calls: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(Strategy, "start", lambda self, *args, **keywords: calls.append((*args, keywords)))
+    grid = LocalGrid(ClientApp(), 1)
+    RobustFedAvg().start(grid, "arrays", should_stop="an argument of a newer Flower")
+    assert calls[0][0].inner is grid
+    assert calls[0][1:] == ("arrays", {"should_stop": "an argument of a newer Flower"})

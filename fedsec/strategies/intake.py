@@ -10,14 +10,24 @@ from numpy.typing import NDArray
 
 from fedsec.defenses.updates import Matrix, RoundUpdates, Vector
 from fedsec.strategies.layout import Arrays, BadReplyError, Layout
+from fedsec.strategies.wording import shown
+
+LONGEST_REASON = 400
 
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """A client whose reply is not used in a round."""
+    """A client whose reply is not used in a round.
+
+    The reason may hold a client's own words: it is kept on one line, in few characters, as nothing but text.
+    """
 
     node_id: int
     reason: str
+
+    def __post_init__(self) -> None:
+        """Make the reason safe to be shown and kept."""
+        object.__setattr__(self, "reason", shown(self.reason, LONGEST_REASON))
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +140,7 @@ def is_finite_number(value: object) -> TypeGuard[int | float]:
 def checked_examples(claimed: object, highest: int) -> int:
     """Return the number of examples that a client claims, or raise :class:`BadReplyError` if it makes no sense."""
     if not is_finite_number(claimed) or not 1 <= claimed <= highest or claimed % 1:
-        raise BadReplyError(f"claims {str(claimed)[:40]} examples; expected an integer from 1 to {highest}")
+        raise BadReplyError(f"claims {_told(claimed)} examples; expected an integer from 1 to {highest}")
     return int(claimed)
 
 
@@ -146,5 +156,16 @@ def check_finite(row: NDArray[np.float32], side: Vector, highest_norm: float) ->
 
 def reason_of(error: Exception) -> str:
     """Return why a reply is dropped, in one line."""
-    text = str(error) if isinstance(error, BadReplyError) else f"cannot be decoded ({type(error).__name__}: {error})"
-    return text.splitlines()[0][:300] if text else "cannot be decoded"
+    try:
+        text = str(error) or type(error).__name__
+    except Exception:  # an error of a client's own making
+        text = type(error).__name__
+    text = text if isinstance(error, BadReplyError) else f"cannot be decoded ({type(error).__name__}: {text})"
+    return shown(text, LONGEST_REASON)
+
+
+def _told(claimed: object) -> str:
+    """Name what a client claims; of a long list or a number of a thousand digits only what it is."""
+    if isinstance(claimed, int) and abs(claimed) >= 10**20:
+        return f"a whole number of {claimed.bit_length()} bits as its"
+    return str(claimed) if isinstance(claimed, int | float) else f"a {type(claimed).__name__} as its"

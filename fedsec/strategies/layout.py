@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from fedsec.defenses.blocks import map_blocks
 from fedsec.defenses.updates import Vector
+from fedsec.strategies.wording import shown
 
 Arrays = Mapping[str, NDArray[np.generic]]
 BatchNorm = Literal["apart", "included"]
@@ -67,9 +68,9 @@ class Layout:
     def check(self, arrays: Arrays) -> None:
         """Raise :class:`BadReplyError` unless ``arrays`` has the keys, shapes and dtypes that were sent."""
         if arrays.keys() != self.sent.keys():
-            missing = sorted(self.sent.keys() - arrays.keys())
-            extra = sorted(arrays.keys() - self.sent.keys())
-            raise BadReplyError(f"arrays do not match the model: missing {missing[:3]}, unexpected {extra[:3]}")
+            missing = [shown(key) for key in sorted(self.sent.keys() - arrays.keys())[:3]]
+            extra = [shown(key) for key in sorted(arrays.keys() - self.sent.keys())[:3]]
+            raise BadReplyError(f"arrays do not match the model: missing {missing}, unexpected {extra}")
         for key, array in arrays.items():
             expected = self.sent[key]
             if array.shape != expected.shape:

@@ -18,7 +18,8 @@ from flwr.server.client_manager import ClientManager
 from flwr.server.client_proxy import ClientProxy
 from flwr.server.strategy import FedAvg
 
-from fedsec.strategies.intake import Dropped, Reply, checked_examples, is_finite_number
+from fedsec.strategies.decoding import decode_parameters
+from fedsec.strategies.intake import Dropped, Reply, checked_examples, is_finite_number, reason_of
 from fedsec.strategies.layout import Arrays, BadReplyError
 from fedsec.strategies.replies import HIGHEST_EXAMPLES, last_line
 from fedsec.strategies.robust import RobustStrategy
@@ -97,8 +98,9 @@ class LegacyStrategy(FedAvg):
                 if not is_finite_number(result.loss):
                     raise BadReplyError("its loss is NaN, infinite or no number")
                 usable.append(result)
-            except BadReplyError as error:
-                log(WARNING, "round %d: evaluation of node %d left out: %s", server_round, client.node_id, error)
+            except Exception as error:  # a client may send anything
+                reason = reason_of(error)
+                log(WARNING, "round %d: evaluation of node %d left out: %s", server_round, client.node_id, reason)
         if not usable or (failures and not self.accept_failures):
             return None, {}
         metrics = [(result.num_examples, result.metrics) for result in usable]
@@ -114,7 +116,8 @@ class LegacyStrategy(FedAvg):
 
     def _reply(self, client: ClientProxy, result: FitRes) -> Reply:
         loss = result.metrics.get("loss") if isinstance(result.metrics, dict) else None
-        return Reply(client.node_id, lambda: self._named(result.parameters), result.num_examples, loss)
+        sent = self.defense.sent
+        return Reply(client.node_id, lambda: decode_parameters(result.parameters, sent), result.num_examples, loss)
 
     def _aggregated(self, aggregate: Any, metrics: list[tuple[int, dict[str, Scalar]]]) -> dict[str, Scalar]:
         if aggregate is None:
@@ -122,12 +125,13 @@ class LegacyStrategy(FedAvg):
         try:
             return dict(aggregate(metrics))
         except Exception as error:  # the metrics are claims of clients too: they must not stop a run
-            log(WARNING, "the clients' metrics could not be aggregated (%s: %s)", type(error).__name__, error)
+            told = last_line(f"{type(error).__name__}: {error}")
+            log(WARNING, "the clients' metrics could not be aggregated (%s)", told)
             return {}
 
 
 def _failure(client: ClientProxy, result: FitRes) -> Dropped:
-    return Dropped(client.node_id, f"{result.status.code.name}: {result.status.message}"[:300])
+    return Dropped(client.node_id, f"{result.status.code.name}: {result.status.message}")
 
 
 def _silence(errors: Sequence[BaseException]) -> str:

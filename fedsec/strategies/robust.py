@@ -10,7 +10,7 @@ import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
 from flwr.common.logger import log
 from flwr.serverapp import Grid
-from flwr.serverapp.strategy import FedAvg
+from flwr.serverapp.strategy import FedAvg, Result
 from numpy.typing import NDArray
 
 from fedsec.defenses.updates import (
@@ -22,11 +22,13 @@ from fedsec.defenses.updates import (
     check_choice,
     check_whole,
 )
+from fedsec.guard import GuardedGrid
 from fedsec.seeds import Purpose, generator
+from fedsec.strategies.decoding import decoded
 from fedsec.strategies.intake import Dropped, Intake, Limits, Reply
 from fedsec.strategies.layout import Arrays, BatchNorm, Layout, median_apart
 from fedsec.strategies.outcome import RoundOutcome
-from fedsec.strategies.replies import mean_of_common_metrics, reply_from_message, usable_evaluations
+from fedsec.strategies.replies import last_line, mean_of_common_metrics, reply_from_message, usable_evaluations
 
 
 class StrategyOptions(TypedDict, total=False):
@@ -133,7 +135,16 @@ class RobustStrategy(FedAvg, ABC):
         """The global model (d,) that this round's clients were sent."""
         return self._sent().global_vector()
 
+    @property
+    def sent(self) -> Arrays:
+        """The arrays that this round's clients were sent, by name."""
+        return self._sent().sent
+
     # What Flower calls.
+
+    def start(self, grid: Grid, *args: Any, **keywords: Any) -> Result:
+        """Run the rounds, as ``flwr.serverapp.strategy.Strategy.start`` does, on a guarded grid."""
+        return super().start(GuardedGrid(grid), *args, **keywords)
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -155,7 +166,7 @@ class RobustStrategy(FedAvg, ABC):
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """Judge the replies; return the new global arrays and the clients' metrics, or ``None`` for a skipped round."""
         messages = list(replies)
-        read = [reply_from_message(message, self.weighted_by_key) for message in messages]
+        read = [reply_from_message(message, self.weighted_by_key, self.sent) for message in messages]
         contents: dict[int, RecordDict] = {}  # of each node's first reply, which is the one that can be used
         for message, reply in zip(messages, read, strict=True):
             if isinstance(reply, Reply):
@@ -278,13 +289,9 @@ class RobustStrategy(FedAvg, ABC):
         try:
             return cast(MetricRecord, aggregate(contents, self.weighted_by_key))
         except Exception as error:  # the metrics are claims of clients too: they must not stop a run
-            log(WARNING, "the clients' metrics could not be aggregated (%s: %s)", type(error).__name__, error)
+            told = last_line(f"{type(error).__name__}: {error}")
+            log(WARNING, "the clients' metrics could not be aggregated (%s)", told)
             return None
-
-
-def decoded(arrays: ArrayRecord) -> dict[str, NDArray[np.generic]]:
-    """Return the arrays of a record by name."""
-    return {key: array.numpy() for key, array in arrays.items()}
 
 
 def _dropped(read: Iterable[Reply | Dropped]) -> list[Dropped]:
