@@ -7,10 +7,16 @@ from pathlib import Path
 from typing import BinaryIO
 
 
-def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
+def write_atomically(path: Path, write: Callable[[BinaryIO], object], *, earlier: Path | None = None) -> None:
     """Let ``write`` fill a temporary file beside ``path``, sync it, and rename it to ``path``.
 
     On any failure, a full disk among them, ``path`` keeps its earlier content and the temporary file is removed.
+
+    Args:
+        path: the file.
+        write: is called with the temporary file.
+        earlier: name for the file that was there, in the same folder. A process that is killed between the two
+            renames leaves that one alone.
     """
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
     try:
@@ -19,6 +25,8 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
             file.flush()
             os.fsync(file.fileno())
         Path(name).chmod(0o644)
+        if earlier is not None and path.exists():
+            path.replace(earlier)
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)

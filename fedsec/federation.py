@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -17,35 +17,23 @@ from fedsec.defenses.updates import OptionError
 from fedsec.description import describe
 from fedsec.fleet import Fleet, Judge, Judged
 from fedsec.holdings import class_names, renumbered, statistics
-from fedsec.metrics.detection import NONE_JUDGED, Detection, detection
 from fedsec.models.classifiers import build_classifier
 from fedsec.nodes import FederationError, NodeReport
-from fedsec.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from fedsec.observer import News, Notify, Observer
+from fedsec.runs.checkpoint import Checkpoint, newest_checkpoint, save_checkpoint
 from fedsec.runs.checks import strategy_of
 from fedsec.runs.config import RunConfig
-from fedsec.runs.record import ClientRecord, Role, RoundRecord, RunFolder, arrays_hash, config_hash
+from fedsec.runs.record import ClientRecord, Role, RoundRecord, RunFolder
 from fedsec.scenario import attack_rounds, can_attack, malicious, trigger
 from fedsec.seeds import Purpose, derived_seed
 from fedsec.strategies import RobustStrategy
 from fedsec.strategies.build import rehearse
+from fedsec.summary import summarise
 from fedsec.training.batches import Normalisation
 from fedsec.training.evaluation import Evaluator
 from fedsec.training.parameters import get_arrays
 
 Arrays = dict[str, NDArray[np.generic]]
-
-
-class Observer(Protocol):
-    """Is told how a run goes. What it does with that is shown to people, and decides nothing."""
-
-    def started(self, config: RunConfig, folder: RunFolder, first_round: int) -> None:
-        """Tell that the nodes are there and the next round is ``first_round``."""
-
-    def noticed(self, text: str) -> None:
-        """Tell of something that a person should know and that stops nothing."""
-
-    def finished_round(self, record: RoundRecord) -> None:
-        """Tell that a round is over and on disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,50 +103,34 @@ def initial_arrays(config: RunConfig, dataset: ImageDataset) -> Arrays:
     return get_arrays(build_classifier(config.model.name, channels, size, classes, seed=seed))
 
 
-def summarise(config: RunConfig, folder: RunFolder, arrays: Mapping[str, NDArray[np.generic]]) -> dict[str, Any]:
-    """Return the summary of a finished run from its record."""
-    rounds = folder.rounds()
-    last, trained = rounds[-1], rounds[1:]
-    seconds = [record["seconds"]["total"] for record in trained]
-    counts = sum((_detection(record["clients"]) for record in trained), NONE_JUDGED)
-    return {
-        "final": {"MA": last["MA"], "BA": last["BA"], "round": last["round"]},
-        "detection": asdict(counts) | {"rounds": sum(1 for record in trained if not record["skipped"])},
-        "seconds_per_round": float(np.median(seconds)),
-        "seconds": float(sum(seconds)),
-        "peak_memory_mib": max(record["peak_memory_mib"] for record in rounds),
-        "dropped": sum(len(record["dropped"]) for record in trained),
-        "skipped": sum(1 for record in trained if record["skipped"]),
-        "model_sha256": arrays_hash(arrays),
-        "config_hash": config_hash(config),
-    }
-
-
 def _run(fleet: Fleet, config: RunConfig, folder: RunFolder, observer: Observer) -> dict[str, Any]:
     finished = folder.summary()
     if finished is not None:
         return finished
     test = load(config.data.dataset, "test")
     federation = Federation(config, folder, strategy_of(config), _evaluator(config, test), malicious(config))
-    reports = dict(fleet.meet(observer.noticed, federation.enough))
-    start = _restore(federation, test)
+    news = News(observer.noticed)
+    reports = dict(fleet.meet(news.tell, federation.enough))
+    start = _restore(federation, test, news.tell)
     for text in describe(config, folder, federation.strategy, reports, fleet.about(), start.server_round):
         observer.noticed(text)
     observer.started(config, folder, start.server_round + 1)
     arrays = start.arrays
     for server_round in range(start.server_round + 1, config.federation.rounds + 1):
         missing = fleet.attend(federation.enough)
-        arrays, record = _train_round(fleet, federation, server_round, arrays, missing, reports)
+        arrays, record = _train_round(fleet, federation, server_round, arrays, missing, reports, news)
         observer.finished_round(record)
     summary = summarise(config, folder, arrays)
     folder.write_summary(summary)
     return summary
 
 
-def _restore(federation: Federation, test: ImageDataset) -> Checkpoint:
+def _restore(federation: Federation, test: ImageDataset, notify: Notify) -> Checkpoint:
     """Return the checkpoint to go on from; a new run gets one of round 0, with its measurements."""
     folder = federation.folder
-    checkpoint = load_checkpoint(folder.checkpoint)
+    checkpoint, notice = newest_checkpoint(folder.checkpoint)
+    if notice:
+        notify(notice)
     if checkpoint is None:
         folder.start_over()
         checkpoint = Checkpoint(0, initial_arrays(federation.config, test), federation.strategy.state())
@@ -177,6 +149,7 @@ def _train_round(
     arrays: Arrays,
     missing: Sequence[int],
     reports: Mapping[int, NodeReport],
+    news: News,
 ) -> tuple[Arrays, RoundRecord]:
     """Do one round without the ``missing`` partitions; when this returns it is on disk, its line and its checkpoint."""
     strategy = federation.strategy
@@ -198,6 +171,7 @@ def _train_round(
         dropped=_dropped(strategy, missing),
         skipped=outcome.skipped if outcome else None,
         notes=[{"client": client, "note": note} for client, note in sorted(judged.notes.items())],
+        events=news.take(),
         metrics=dict(judged.metrics),
         seconds=stages | dict(outcome.seconds if outcome else {}) | {"total": clock[-1] - clock[0]},
         peak_memory_mib=_peak_memory_mib(),
@@ -238,12 +212,6 @@ def _dropped(strategy: RobustStrategy, missing: Sequence[int]) -> list[dict[str,
     failed = [asdict(client) for client in strategy.outcome.dropped] if strategy.outcome else []
     absent = [{"node_id": partition, "reason": "not connected"} for partition in missing]
     return sorted([*failed, *absent], key=lambda client: int(client["node_id"]))
-
-
-def _detection(clients: Sequence[Mapping[str, Any]]) -> Detection:
-    malicious_clients = [client["client"] for client in clients if client["role"] == "malicious"]
-    judged = [client for client in clients if client["role"] != "dormant"]
-    return detection([c["client"] for c in judged], [c["weight"] for c in judged], malicious_clients)
 
 
 def _evaluator(config: RunConfig, test: ImageDataset) -> Evaluator:

@@ -13,13 +13,13 @@ from fedsec.guard import GuardedGrid
 from fedsec.nodes import NodeReport, listen_closely
 from fedsec.notes import note_in
 from fedsec.objections import objection
+from fedsec.observer import Notify
 from fedsec.roster import Roster
 from fedsec.runs.config import RunConfig
 from fedsec.strategies import RobustStrategy
 from fedsec.strategies.decoding import decoded
 
 Arrays = Mapping[str, NDArray[np.generic]]
-Notify = Callable[[str], None]
 Enough = Callable[[int], bool]
 """Tells whether a round can be done with so many clients."""
 

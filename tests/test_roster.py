@@ -154,3 +154,60 @@ def test_when_all_nodes_go_away_the_round_waits_for_them() -> None:
     for partition in range(4):
         grid.leave(partition, looks=5)
     assert nodes.attend(at_least(1)) == ()
+
+
+def test_a_run_starts_with_fewer_nodes_where_these_will_do() -> None:
+    grid, said = ComingAndGoing(), list[str]()
+    grid.leave(1)
+    nodes = Roster(grid, 4, 0.05, said.append, min_clients=3)
+    nodes.meet(at_least(3))
+    assert said == ["partition 1 not connected; the run starts without"]
+    assert nodes.attend(at_least(3)) == (1,)
+    assert len(said) == 1
+
+
+def test_a_run_does_not_start_with_fewer_than_will_do() -> None:
+    grid = ComingAndGoing()
+    for partition in (1, 2):
+        grid.leave(partition)
+    with pytest.raises(FederationError, match=r"2 of 4 clients connected .* missing partitions: \[1, 2\]"):
+        Roster(grid, 4, 0.05, lambda text: None, min_clients=3).meet(at_least(3))
+
+
+def test_a_run_that_waits_starts_when_the_last_node_comes() -> None:
+    grid, said = ComingAndGoing(), list[str]()
+    grid.leave(1, looks=60)
+    nodes = Roster(grid, 4, 0.02, said.append, shortage="wait")
+    nodes.meet(at_least(4))
+    assert sorted(nodes.reports) == [0, 1, 2, 3]
+    assert said
+    assert said[0].endswith("missing partitions: [1]; waiting on")
+
+
+def test_a_round_that_waits_begins_when_there_are_enough() -> None:
+    grid, said = ComingAndGoing(), list[str]()
+    nodes = Roster(grid, 4, 0.02, said.append, shortage="wait")
+    nodes.meet(at_least(4))
+    for partition in (0, 1, 2):
+        grid.leave(partition, looks=60)
+    assert nodes.attend(at_least(2)) == ()
+    assert any(text.startswith("too few for a round: 1 of 4 clients") and "waiting on" in text for text in said)
+
+
+def test_a_round_that_is_to_be_skipped_raises_nothing() -> None:
+    grid = ComingAndGoing()
+    nodes = Roster(grid, 4, 0.02, lambda text: None, shortage="skip")
+    nodes.meet(at_least(4))
+    for partition in (0, 1, 2):
+        grid.leave(partition)
+    assert nodes.attend(at_least(2)) == (0, 1, 2)
+
+
+def test_a_node_whose_data_does_not_fit_is_refused_with_the_reason() -> None:
+    grid, said = ComingAndGoing(), list[str]()
+    nodes = Roster(
+        grid, 4, 0.05, said.append, min_clients=3, objection=lambda report: "no" if report.partition == 2 else ""
+    )
+    nodes.meet(at_least(3))
+    assert said[0] == f"node {FIRST_NODE + 2} refused: partition 2: no"
+    assert sorted(nodes.reports) == [0, 1, 3]

@@ -1,7 +1,8 @@
 """What a client keeps between rounds, on its own disk: it outlives the process, the SuperNode and the server.
 
-Each round's state is a file of its own, and the last two are kept. A server that was killed before its checkpoint does
-the last round again; the client then starts from the state of before that round, so the run ends with the same numbers.
+Each round's state is a file of its own, and the last three are kept. A server that was killed before its checkpoint
+does the last round again; the client then starts from the state of before that round, so the run ends with the same
+numbers.
 """
 
 import os
@@ -12,14 +13,14 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load as load_tensors
-from safetensors.numpy import save as save_tensors
 
-from fedsec.durable import remove_partial_files, write_atomically
+from fedsec.durable import remove_partial_files
+from fedsec.tensors import DamagedError, read_tensors, write_tensors
 
 Arrays = dict[str, NDArray[np.generic]]
-KEPT = 2
+KEPT = 3
+"""How many rounds' states are kept: a server whose newest checkpoint is damaged goes on from the one before."""
+
 RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
@@ -63,22 +64,20 @@ class ClientState:
             return {}, ""
         newest = earlier[-1]
         try:
-            return dict(load_tensors(newest.read_bytes())), ""
-        except (SafetensorError, ValueError, KeyError, OSError) as error:
-            aside = newest.with_suffix(".damaged")
-            newest.replace(aside)
-            return {}, f"its state {newest.name} was damaged ({type(error).__name__}); it started anew"
+            return read_tensors(newest)[0], ""
+        except DamagedError as error:
+            newest.replace(newest.with_suffix(".damaged"))
+            return {}, f"its state {newest.name} was damaged ({error}); it started anew"
 
     def save(self, server_round: int, arrays: Mapping[str, NDArray[np.generic]]) -> None:
-        """Keep what the client has after a round; forget all but the round before, and rounds that are done again.
+        """Keep what the client has after a round; forget all but two before, and rounds that are done again.
 
         Raises:
             OSError: it cannot be written; the earlier states stay.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         remove_partial_files(self.folder)
-        content = save_tensors({key: np.asarray(array, order="C") for key, array in arrays.items()})
-        write_atomically(self.folder / f"{server_round:06}.safetensors", lambda file: file.write(content))
+        write_tensors(self.folder / f"{server_round:06}.safetensors", arrays, {})
         kept = [number for number, _ in self._files() if number <= server_round][-KEPT:]
         for number, path in self._files():
             if number not in kept:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from fedsec.engine.run import EngineName, Job, opened
-from fedsec.federation import Observer
+from fedsec.observer import Observer
 from fedsec.runs.config import RunConfig
 from fedsec.runs.record import RunFolder, runs_folder
 from fedsec.runs.table import Cell, Table, run_folder_name

@@ -12,10 +12,11 @@ from fedsec.engine.pool import Request
 from fedsec.engine.sweep import Sweep
 from fedsec.engine.throughput import best_size
 from fedsec.engine.worker import Answer, MakeClient, RoundOfRun
-from fedsec.fleet import Arrays, Enough, Judge, Judged, Notify
+from fedsec.fleet import Arrays, Enough, Judge, Judged
 from fedsec.holdings import holding
 from fedsec.nodes import FederationError, NodeReport
 from fedsec.objections import objection
+from fedsec.observer import Notify
 from fedsec.runs.config import RunConfig
 from fedsec.scenario import can_attack, malicious
 from fedsec.strategies import RobustStrategy

@@ -12,8 +12,9 @@ from threadpoolctl import threadpool_limits
 from fedsec.client_app import build_client_app
 from fedsec.engine.local import run_local
 from fedsec.engine.simulation import run_on_ray
-from fedsec.federation import Observer, run_federation
+from fedsec.federation import run_federation
 from fedsec.fleet import GridFleet
+from fedsec.observer import Observer
 from fedsec.runs.config import RunConfig
 from fedsec.runs.record import RunFolder
 

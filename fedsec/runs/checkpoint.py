@@ -1,20 +1,16 @@
 """The checkpoint of a run: global arrays, strategy state and round in one file that is replaced as a whole."""
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
-from fedsec.durable import write_atomically
+from fedsec.tensors import DamagedError, read_tensors, write_tensors
 
 Arrays = dict[str, NDArray[np.generic]]
 
-FORMAT = "1"
+FORMAT = "2"
 MODEL, STATE = "model/", "state/"
 
 
@@ -38,14 +34,11 @@ class Checkpoint:
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Replace the checkpoint at ``path``; when that fails, on a full disk for one, the earlier one stays."""
-    tensors = {MODEL + key: np.asarray(array, order="C") for key, array in checkpoint.arrays.items()}
-    tensors |= {STATE + key: np.asarray(array, order="C") for key, array in checkpoint.state.items()}
-    # safetensors sorts by dtype and name, so the model's order is kept beside it.
-    order = json.dumps(list(checkpoint.arrays))
-    content = save(tensors, {"format": FORMAT, "round": str(checkpoint.server_round), "order": order})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, lambda file: file.write(content))
+    """Replace the checkpoint at ``path`` and keep the one of the round before; when that fails, both stay."""
+    tensors = {MODEL + key: array for key, array in checkpoint.arrays.items()}
+    tensors |= {STATE + key: array for key, array in checkpoint.state.items()}
+    about = {"format": FORMAT, "round": str(checkpoint.server_round)}
+    write_tensors(path, tensors, about, earlier=_earlier(path))
 
 
 def load_checkpoint(path: Path) -> Checkpoint | None:
@@ -57,15 +50,39 @@ def load_checkpoint(path: Path) -> Checkpoint | None:
     if not path.exists():
         return None
     try:
-        with safe_open(path, framework="numpy") as file:
-            metadata: Mapping[str, str] = file.metadata() or {}
-            if metadata.get("format") != FORMAT:
-                raise CheckpointError(f"{path}: format {metadata.get('format')!r}; expected {FORMAT!r}")
-            arrays = {key: file.get_tensor(MODEL + key) for key in json.loads(metadata["order"])}
-            names = [key.removeprefix(STATE) for key in file.keys() if key.startswith(STATE)]  # noqa: SIM118
-            state = {name: file.get_tensor(STATE + name) for name in names}
-            return Checkpoint(int(metadata["round"]), arrays, state)
-    except CheckpointError:
-        raise
-    except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
+        arrays, about = read_tensors(path)
+        if about.get("format") != FORMAT:
+            raise CheckpointError(f"{path}: format {about.get('format')!r}; expected {FORMAT!r}")
+        return Checkpoint(int(about["round"]), _below(MODEL, arrays), _below(STATE, arrays))
+    except (DamagedError, KeyError) as error:
         raise CheckpointError(f"{path}: damaged ({error}); delete it to start the run again") from error
+
+
+def newest_checkpoint(path: Path) -> tuple[Checkpoint | None, str]:
+    """Return the newest checkpoint that can be read, and a notice where that is not the newest of all.
+
+    A damaged one is set aside: the run does the round after the earlier one again, with the same numbers.
+
+    Raises:
+        CheckpointError: it is damaged and there is no earlier one.
+    """
+    earlier = _earlier(path)
+    try:
+        newest = load_checkpoint(path)
+        return (newest, "") if newest is not None else (load_checkpoint(earlier), "")  # killed between two renames
+    except CheckpointError as error:
+        before = load_checkpoint(earlier)
+        if before is None:
+            raise
+        aside = path.with_suffix(".damaged")
+        path.replace(aside)
+        what = f"damaged ({error.__cause__}) and set aside as {aside.name}"
+        return before, f"{path}: {what}; the run goes on after round {before.server_round}"
+
+
+def _earlier(path: Path) -> Path:
+    return path.with_name(f"earlier{path.suffix}")
+
+
+def _below(prefix: str, arrays: Arrays) -> Arrays:
+    return {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}

@@ -54,6 +54,7 @@ class RoundRecord:
         dropped: node and reason of each reply that was not used.
         skipped: why the global model stayed, or ``None``.
         notes: client and text of what clients had to say, such as a state that was lost.
+        events: nodes that were refused, went away or came back since the round before, and a damaged checkpoint.
         metrics: means of what the clients reported.
         seconds: by stage: train, aggregate (of which intake and defend), evaluate; total is their sum.
         peak_memory_mib: highest resident memory of the server's process so far.
@@ -68,6 +69,7 @@ class RoundRecord:
     dropped: list[dict[str, int | str]] = field(default_factory=list)
     skipped: str | None = None
     notes: list[dict[str, int | str]] = field(default_factory=list)
+    events: list[str] = field(default_factory=list)
     metrics: dict[str, float] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     peak_memory_mib: float = 0.0
@@ -242,15 +244,6 @@ def _unusable(config: RunConfig, path: Path | None, error: Exception) -> str:
         found = "not given, so runs/ in the current folder was tried"
     where = f" to hold {path}" if path else ""
     return f"run.output: {found}, which cannot be written to{where} ({reason}); expected a folder that can"
-
-
-def arrays_hash(arrays: Mapping[str, NDArray[np.generic]]) -> str:
-    """Return the SHA-256 of a model: names, shapes, dtypes and values."""
-    digest = hashlib.sha256()
-    for key, array in arrays.items():
-        digest.update(f"{key} {array.dtype} {array.shape}\n".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
 
 
 def _finite(value: Any) -> Any:

@@ -118,3 +118,38 @@ def test_a_defense_that_cannot_judge_so_few_does_not_skip_the_rounds_that_are_le
     with pytest.raises(FederationError, match=r"4 of 5 clients connected .*missing partitions: \[2\]"):
         run(configuration, folder, gone_after_one(2))
     assert len(folder.rounds()) == 2
+
+
+def test_a_round_with_too_few_nodes_is_skipped_where_the_run_says_so(runs: Path, reference: str) -> None:
+    configuration = config(**{"min-clients": 4, "shortage": "skip"})
+    folder = RunFolder.create(configuration)
+
+    def away_for_one_round(server_round: int, grid: LocalGrid) -> None:
+        if server_round == 1:
+            away.update({node: grid.contexts.pop(node) for node in list(grid.contexts)[:2]})
+        elif server_round == 2:
+            grid.contexts.update(away)
+
+    away: dict[int, Any] = {}
+    summary, _ = run(configuration, folder, away_for_one_round)
+    rounds = folder.rounds()
+    assert [record["skipped"] for record in rounds] == [None, None, "3 of 5 clients connected, which is too few", None]
+    assert [entry["node_id"] for entry in rounds[2]["dropped"]] == [0, 1]
+    assert rounds[2]["MA"] == rounds[1]["MA"]
+    assert len(rounds[3]["clients"]) == 5
+    assert summary["skipped"] == 1
+    assert rounds[3]["events"] == ["partitions 0, 1 connected again"]
+    assert "partitions 0, 1 not connected; waiting up to 0.2 s" in rounds[2]["events"]
+
+
+def test_a_run_begins_without_a_client_that_never_came(runs: Path) -> None:
+    configuration = config(**{"min-clients": 4})
+    folder = RunFolder.create(configuration)
+    grid = LocalGrid(build_client_app(configuration), 4)  # of five
+    observer = Hooked(lambda server_round: None)
+    run_federation(GridFleet(grid, configuration, engine="local"), configuration, folder, observer)
+    environment = folder.environment()
+    assert environment["never_seen"] == [4]
+    assert environment["class_counts"][4] == [0] * 10
+    assert all(record["dropped"] == [{"node_id": 4, "reason": "not connected"}] for record in folder.rounds()[1:])
+    assert not any("holds no example" in text for text in observer.notices)

@@ -6,7 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedsec.runs.checkpoint import Checkpoint, CheckpointError, load_checkpoint, save_checkpoint
+from fedsec.runs.checkpoint import (
+    Checkpoint,
+    CheckpointError,
+    load_checkpoint,
+    newest_checkpoint,
+    save_checkpoint,
+)
 
 ARRAYS = {
     "z.weight": np.arange(6, dtype=np.float32).reshape(2, 3),
@@ -58,10 +64,48 @@ def test_a_damaged_checkpoint_is_named(damage: str, tmp_path: Path) -> None:
     changed = {
         "cut": content[: len(content) // 2],
         "garbage": b"garbage" * 10,
-        "format": content.replace(b'"format":"1"', b'"format":"9"'),
+        "format": content.replace(b'"format":"2"', b'"format":"9"'),
         "round": content.replace(b'"round":"1"', b'"round":"x"'),
         "order": content.replace(b'"order":"[', b'"order":"7'),
     }
     path.write_bytes(changed[damage])
     with pytest.raises(CheckpointError, match=r"latest\.safetensors"):
         load_checkpoint(path)
+
+
+def saved(path: Path, *rounds: int) -> None:
+    for number in rounds:
+        save_checkpoint(path, Checkpoint(number, {"w": np.full(3, number, np.float32)}, {}))
+
+
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path: Path) -> None:
+    path = tmp_path / "latest.safetensors"
+    saved(path, 4, 5)
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1  # one bit of one weight
+    path.write_bytes(bytes(content))
+    found, notice = newest_checkpoint(path)
+    assert found is not None
+    assert found.server_round == 4
+    assert found.arrays["w"].tolist() == [4.0] * 3
+    assert "its content is not what was written" in notice
+    assert "set aside as latest.damaged; the run goes on after round 4" in notice
+    assert newest_checkpoint(path)[1] == ""  # told of once
+
+
+def test_a_kill_between_the_two_renames_loses_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "latest.safetensors"
+    saved(path, 4, 5)
+    path.unlink()
+    found, notice = newest_checkpoint(path)
+    assert found is not None
+    assert (found.server_round, notice) == (4, "")
+
+
+def test_without_an_earlier_one_a_damaged_checkpoint_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "latest.safetensors"
+    saved(path, 0)
+    path.write_bytes(b"garbage")
+    with pytest.raises(CheckpointError, match="damaged"):
+        newest_checkpoint(path)
+    assert newest_checkpoint(tmp_path / "none.safetensors") == (None, "")
