@@ -1,193 +1,128 @@
-"""One line of somebody else's Flower project is changed, and it runs with a defense of ours."""
+"""Flower projects of others run with a strategy of ours after the change that the how-to page names, and no other."""
 
+import difflib
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import FlowerHome
+from tests.e2e.conftest import FlowerHome, FlowerRun
+from tests.pages import PLUG_IN, code
 
 pytestmark = pytest.mark.slow
 
-PYPROJECT = """
-[build-system]
-requires = ["hatchling"]
-build-backend = "hatchling.build"
+PROJECTS = Path(__file__).parent / "projects"
+NODES = 8
+CHANCE, GOOD = 0.3, 0.65
+"""Accuracies below and above which a model of ten digits has learned nothing, or something."""
 
-[project]
-name = "numpyapp"
-version = "1.0.0"
-description = ""
-license = "Apache-2.0"
-dependencies = ["flwr[simulation]>=1.41.0", "numpy"]
+NAN_DROPPED = "dropped: update holds NaN or infinity"
+WATCHED = "\nfrom {package}.watch import watched\n\nglobal_evaluate = watched(global_evaluate, {notes!r})\n"
 
-[tool.hatch.build.targets.wheel]
-packages = ["."]
-
-[tool.flwr.app]
-publisher = "somebody"
-
-[tool.flwr.app.components]
-serverapp = "numpyapp.server_app:app"
-clientapp = "numpyapp.client_app:app"
-
-[tool.flwr.app.config]
-num-server-rounds = 3
-result = ""
-"""
-
-TASK = """
-import numpy as np
-
-def get_model():
-    return np.zeros(4)
-
-def train(model, partition):
-    # The last partition sends nonsense; the others move towards one.
-    return model * np.nan if partition == 5 else model + 0.5 * (np.ones(4) + 0.01 * partition - model)
-"""
-
-CLIENT = """
-import numpy as np
-from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
-from flwr.clientapp import ClientApp
-from numpyapp.task import train
-
-app = ClientApp()
-
-@app.train()
-def _train(msg: Message, context: Context) -> Message:
-    [model] = msg.content["arrays"].to_numpy_ndarrays()
-    model = train(model, context.node_config["partition-id"])
-    metrics = MetricRecord({"random_metric": 0.5, "num-examples": 1})
-    content = RecordDict({"arrays": ArrayRecord([model]), "metrics": metrics})
-    return Message(content=content, reply_to=msg)
-
-@app.evaluate()
-def _evaluate(msg: Message, context: Context) -> Message:
-    [model] = msg.content["arrays"].to_numpy_ndarrays()
-    error = float(np.abs(model - 1).mean())
-    content = RecordDict({"metrics": MetricRecord({"error": error, "num-examples": 1})})
-    return Message(content=content, reply_to=msg)
-"""
-
-SERVER = """
-import json
-from flwr.app import ArrayRecord, Context
-from flwr.serverapp import Grid, ServerApp
-from flwr.serverapp.strategy import FedAvg
-from numpyapp.task import get_model
-
-app = ServerApp()
-
-@app.main()
-def main(grid: Grid, context: Context) -> None:
-    arrays = ArrayRecord([get_model()])
-    strategy = FedAvg(min_train_nodes=6, min_evaluate_nodes=6, min_available_nodes=6)
-    result = strategy.start(
-        grid=grid,
-        initial_arrays=arrays,
-        num_rounds=context.run_config["num-server-rounds"],
-    )
-    [model] = result.arrays.to_numpy_ndarrays()
-    errors = {r: dict(m) for r, m in result.evaluate_metrics_clientapp.items()}
-    with open(context.run_config["result"], "w") as file:
-        json.dump({"model": model.tolist(), "dtype": str(model.dtype), "errors": errors}, file)
-"""
-
-LEGACY_CLIENT = """
-from flwr.client import NumPyClient
-from flwr.clientapp import ClientApp
-from numpyapp.task import get_model, train
-
-class FlowerClient(NumPyClient):
-    def __init__(self, partition):
-        self.partition = partition
-
-    def get_parameters(self, config):
-        return [get_model()]
-
-    def fit(self, parameters, config):
-        return [train(parameters[0], self.partition)], 1, {}
-
-    def evaluate(self, parameters, config):
-        return float(abs(parameters[0] - 1).mean()), 1, {}
-
-def client_fn(context):
-    return FlowerClient(context.node_config["partition-id"]).to_client()
-
-app = ClientApp(client_fn=client_fn)
-"""
-
-LEGACY_SERVER = """
-import json
-from flwr.common import parameters_to_ndarrays
-from flwr.server import ServerAppComponents, ServerConfig
-from flwr.serverapp import ServerApp
-from flwr.server.strategy import FedAvg
-
-def server_fn(context):
-    strategy = FedAvg(min_fit_clients=6, min_evaluate_clients=6, min_available_clients=6)
-    aggregate = strategy.aggregate_evaluate
-
-    def keep(server_round, results, failures):
-        loss, metrics = aggregate(server_round, results, failures)
-        with open(context.run_config["result"], "w") as file:
-            json.dump({"round": server_round, "loss": loss}, file)
-        return loss, metrics
-
-    strategy.aggregate_evaluate = keep
-    config = ServerConfig(num_rounds=context.run_config["num-server-rounds"])
-    return ServerAppComponents(strategy=strategy, config=config)
-
-app = ServerApp(server_fn=server_fn)
-"""
+Notes = list[dict[str, Any]]
 
 
-def write_project(folder: Path, client: str, server: str) -> Path:
-    package = folder / "numpyapp" / "numpyapp"
-    package.mkdir(parents=True)
-    (package.parent / "pyproject.toml").write_text(PYPROJECT)
-    for name, text in (("__init__", ""), ("task", TASK), ("client_app", client), ("server_app", server)):
-        (package / f"{name}.py").write_text(text)
-    return package.parent
+def build(folder: Path, project: str, server: str | None = None) -> Path:
+    """Put a project together in ``folder``, with this server or its own."""
+    app = folder / project
+    shutil.copytree(PROJECTS / project, app)
+    [package] = [file.parent for file in app.glob("*/task.py")]
+    for file in ("poison.py", "watch.py"):
+        shutil.copy(PROJECTS / file, package)
+    if server is not None:
+        (package / "server_app.py").write_text(
+            server + WATCHED.format(package=package.name, notes=str(folder / "notes"))
+        )
+    return app
 
 
-def changed(text: str, old: str, new: str) -> str:
-    assert text.count(old) == 1
-    return text.replace(old, new)
+def run(flower: FlowerHome, app: Path, config: str = "num-server-rounds=3") -> tuple[FlowerRun, Notes]:
+    """Run a project; return what became of it and what its server noted."""
+    resources = f"num-supernodes={NODES} client-resources-num-cpus=1"
+    found = flower.run(app, "--federation-config", resources, "--run-config", config)
+    notes = app.parent / "notes"
+    return found, [json.loads(line) for line in notes.read_text().splitlines()] if notes.exists() else []
 
 
-def test_krum_takes_the_place_of_fedavg_in_an_ordinary_project(flower: FlowerHome, tmp_path: Path) -> None:
-    server = changed(SERVER, "from flwr.serverapp.strategy import FedAvg", "from fedsec.strategies import Krum")
-    server = changed(server, "FedAvg(min_train_nodes", "Krum(num_malicious=1, min_train_nodes")
-    result = tmp_path / "result.json"
-    run = flower.run(
-        write_project(tmp_path, CLIENT, server),
-        "--federation-config", "num-supernodes=6 client-resources-num-cpus=1",
-        "--run-config", f"result='{result}'",
-    )  # fmt: skip
-    assert run.status == "finished:completed", run.output
-    found = json.loads(result.read_text())
-    assert found["dtype"] == "float64"
-    assert all(0.85 < value < 0.95 for value in found["model"])
-    assert found["errors"]["3"]["error"] == pytest.approx(1 - found["model"][0], abs=0.03)
-    assert run.output.count("dropped: update holds NaN or infinity") == 3
+def accuracies(notes: Notes) -> list[float]:
+    return [line["accuracy"] for line in notes]
 
 
-def test_krum_takes_the_place_of_fedavg_on_a_legacy_server(flower: FlowerHome, tmp_path: Path) -> None:
-    server = changed(
-        LEGACY_SERVER, "from flwr.server.strategy import FedAvg", "from fedsec.strategies import Krum, LegacyStrategy"
-    )
-    server = changed(server, "FedAvg(min_fit", "LegacyStrategy(Krum(num_malicious=1), min_fit")
-    result = tmp_path / "result.json"
-    run = flower.run(
-        write_project(tmp_path, LEGACY_CLIENT, server),
-        "--federation-config", "num-supernodes=6 client-resources-num-cpus=1",
-        "--run-config", f"result='{result}'",
-    )  # fmt: skip
-    assert run.status == "finished:completed", run.output
-    found = json.loads(result.read_text())
-    assert found["round"] == 3
-    assert 0.05 < found["loss"] < 0.15
-    assert run.output.count("dropped: update holds NaN or infinity") == 3
+def packages(notes: Notes) -> set[str]:
+    """Return what the server's process had loaded when it noted something last."""
+    return set(notes[-1]["modules"])
+
+
+@pytest.mark.parametrize("interface", ["Message API", "Older interface"])
+def test_the_page_changes_the_import_and_the_constructor_and_nothing_else(interface: str) -> None:
+    before, after = (code(PLUG_IN, f"{interface}: {when}").splitlines() for when in ("before", "after"))
+    changed = [line for line in difflib.ndiff(before, after) if line[:2] in ("- ", "+ ")]
+    gone, new = ([line[2:].strip() for line in changed if line.startswith(sign)] for sign in "-+")
+    assert [line.split("(")[0] for line in gone] == [gone[0], "strategy = FedAvg"]
+    assert gone[0].endswith("import FedAvg")
+    assert new[0].startswith("from fedsec.strategies import ")
+    assert len(new) <= 3
+
+
+def test_a_pytorch_project_is_ruined_by_two_clients(flower: FlowerHome, tmp_path: Path) -> None:
+    found, notes = run(flower, build(tmp_path, "quickstart_pytorch", code(PLUG_IN, "Message API: before")))
+    assert found.status == "finished:completed", found.output
+    assert len(notes) == 4
+    assert max(accuracies(notes)) < CHANCE
+
+
+def test_the_pytorch_project_learns_with_a_strategy_of_ours(flower: FlowerHome, tmp_path: Path) -> None:
+    app, model = build(tmp_path, "quickstart_pytorch", code(PLUG_IN, "Message API: after")), tmp_path / "model.pt"
+    found, notes = run(flower, app, f"model-file='{model}'")
+    assert found.status == "finished:completed", found.output
+    assert accuracies(notes)[-1] > GOOD
+    assert found.output.count(NAN_DROPPED) == 2
+    assert model.stat().st_size > 10_000
+
+
+def test_an_older_project_is_ruined_by_two_clients_and_ends_with_an_error(flower: FlowerHome, tmp_path: Path) -> None:
+    found, notes = run(flower, build(tmp_path, "sklearn_logreg", code(PLUG_IN, "Older interface: before")))
+    assert found.status == "finished:failed", found.output
+    assert "contains NaN" in found.output
+    assert max(accuracies(notes)) < CHANCE
+
+
+def test_the_older_project_learns_with_a_strategy_of_ours_and_its_server_loads_no_torch(
+    flower: FlowerHome, tmp_path: Path
+) -> None:
+    found, notes = run(flower, build(tmp_path, "sklearn_logreg", code(PLUG_IN, "Older interface: after")))
+    assert found.status == "finished:completed", found.output
+    assert accuracies(notes)[-1] > GOOD
+    assert found.output.count(NAN_DROPPED) == 2
+    assert {"fedsec", "hdbscan"} <= packages(notes)
+    assert packages(notes) & {"torch", "torchvision"} == set()
+
+
+def test_a_scikit_learn_project_is_ruined_by_two_clients(flower: FlowerHome, tmp_path: Path) -> None:
+    found, notes = run(flower, build(tmp_path, "quickstart_sklearn"), f"notes='{tmp_path / 'notes'}'")
+    assert found.status == "finished:completed", found.output
+    assert accuracies(notes)[-1] < CHANCE
+
+
+def test_the_scikit_learn_project_learns_with_a_strategy_of_ours_and_its_server_loads_no_torch(
+    flower: FlowerHome, tmp_path: Path
+) -> None:
+    app = build(tmp_path, "quickstart_sklearn")
+    server = app / "sklearnexample" / "server_app.py"
+    text = server.read_text()
+    for old, new in (
+        ("from flwr.serverapp.strategy import FedAvg", "from fedsec.strategies import TrimmedMean"),
+        ("strategy = FedAvg(", "strategy = TrimmedMean(0.25, "),
+    ):
+        assert text.count(old) == 1
+        text = text.replace(old, new)
+    server.write_text(text)
+    found, notes = run(flower, app, f"notes='{tmp_path / 'notes'}'")
+    assert found.status == "finished:completed", found.output
+    assert accuracies(notes)[-1] > GOOD
+    assert notes[-1]["by_clients"]["3"]["accuracy"] > GOOD
+    assert found.output.count(NAN_DROPPED) == 2
+    assert "fedsec" in packages(notes)
+    assert packages(notes) & {"torch", "torchvision", "hdbscan", "numba", "matplotlib"} == set()
