@@ -15,12 +15,14 @@ from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 
 from fedsec.download import Allowance, Download, allowance_for, find
-from fedsec.refusal import REFUSED, RefusedReplyError
+from fedsec.refusal import REFUSED, BusyError, RefusedReplyError
 from fedsec.superlink import SuperLink
 
 POLL_SECONDS = 0.5
 POLL_SHARE = 0.2
-"""A server that waits asks at most so often, and spends at most this share of its time on asking."""
+MOST_FAILURES = 10
+"""A server that waits asks at most so often, and spends at most this share of its time on asking. Where the SuperLink
+fails at a question (its database may be locked while it takes in a large reply), it is asked so many times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,7 @@ class GuardedGrid(Grid):
         self._link = link_of(self.inner)
         self._questions: dict[str, Question] = {}
         self._downloads: dict[str, Download] = {}
+        self._failures: dict[str, int] = {}
 
     def set_run(self, run: Run) -> None:
         """Set the run."""
@@ -127,6 +130,7 @@ class GuardedGrid(Grid):
     def _forget(self, message_id: str) -> None:
         self._questions.pop(message_id, None)
         self._downloads.pop(message_id, None)
+        self._failures.pop(message_id, None)
 
     def _fetch(self, link: SuperLink, message_id: str) -> Message | None:
         """Return the reply to a message, an error message in its place, or ``None`` while it is not there."""
@@ -143,6 +147,11 @@ class GuardedGrid(Grid):
             if reply is None:
                 return None
             check_identity(reply.metadata, message_id, question)
+        except BusyError as error:
+            self._failures[message_id] = self._failures.get(message_id, 0) + 1
+            if self._failures[message_id] < MOST_FAILURES:
+                return None
+            reply = refused(message_id, question, f"{error}, {MOST_FAILURES} times")
         except RefusedReplyError as error:
             reply = refused(message_id, question, str(error))
         self._forget(message_id)

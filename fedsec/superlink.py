@@ -17,7 +17,7 @@ from flwr.proto.message_pb2 import ConfirmMessageReceivedRequest, ObjectTree, Pu
 from flwr.proto.node_pb2 import Node
 from flwr.proto.runtime_pb2 import PullAppMessagesRequest
 
-from fedsec.refusal import RefusedReplyError
+from fedsec.refusal import BusyError, RefusedReplyError
 
 if TYPE_CHECKING:  # what a server on a SuperLink has loaded anyway, and others need not
     from flwr.supercore.runtime import RuntimeHttpClient
@@ -49,6 +49,7 @@ class SuperLink:
 
         Raises:
             RefusedReplyError: this takes more than ``at_most`` bytes, or the SuperLink cannot hand it out.
+            BusyError: the SuperLink failed.
         """
         with _listening(at_most, "the list of its objects"):
             answer = self._client().PullMessages(PullAppMessagesRequest(message_ids=[message_id]))
@@ -62,6 +63,7 @@ class SuperLink:
 
         Raises:
             RefusedReplyError: it is longer than ``at_most``, or the SuperLink has it no more.
+            BusyError: the SuperLink failed.
         """
         request = PullObjectRequest(node=self._node, run_id=self._grid.run.run_id, object_id=object_id)
         with _listening(at_most + AROUND_BODY, "one of its objects"):
@@ -114,12 +116,14 @@ class _BoundedStream(httpx.SyncByteStream):
 
 @contextmanager
 def _listening(at_most: int, to: str) -> Iterator[None]:
-    """Bound the next response; what goes wrong with it is this reply's fault, and no other's."""
+    """Bound the next response; what goes wrong with it costs this reply, and no other."""
     token = AT_MOST.set(at_most)
     try:
         yield
     except _TooLongError as error:
         raise RefusedReplyError(f"{to} would take {error} bytes; expected at most {at_most}") from None
+    except httpx.HTTPStatusError as error:
+        raise BusyError(f"the SuperLink answers {error.response.status_code}") from error
     except Exception as error:
         raise RefusedReplyError(f"the SuperLink cannot hand it out ({type(error).__name__})") from error
     finally:
