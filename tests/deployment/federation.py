@@ -167,7 +167,7 @@ class Deployment:
     def online(self) -> int:
         """Return how many nodes the SuperLink takes to be online."""
         listing = json.loads(self.flower("supernode", "list", CONNECTION, "--format", "json").stdout)
-        return sum(node["status"] == "online" for node in listing["nodes"])
+        return sum(node["status"] == "online" for node in listing.get("nodes", ()))
 
     def wait_for_nodes(self, count: int, seconds: float = 60.0) -> None:
         """Wait until so many nodes are online."""
