@@ -11,7 +11,6 @@
 ARG PYTHON_IMAGE=python:3.11.15-slim-bookworm@sha256:b18992999dbe963a45a8a4da40ac2b1975be1a776d939d098c647482bcad5cba
 
 FROM ${PYTHON_IMAGE} AS build
-ARG PACKAGE_INDEX=""
 ENV PIP_NO_CACHE_DIR=1 \
     PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_ROOT_USER_ACTION=ignore \
@@ -29,14 +28,17 @@ RUN python -c "import re, tomllib; \
     write('others.txt', [w for w in wanted if name(w) not in ('torch', 'torchvision')])"
 
 FROM build AS flower
+ARG PACKAGE_INDEX=""
 RUN pip --python /opt/fedsec install ${PACKAGE_INDEX:+--index-url "${PACKAGE_INDEX}"} \
     --constraint constraints.txt --requirement flower.txt
 
 FROM flower AS others
+ARG PACKAGE_INDEX=""
 RUN pip --python /opt/fedsec install ${PACKAGE_INDEX:+--index-url "${PACKAGE_INDEX}"} \
     --constraint constraints.txt --requirement others.txt
 
 FROM others AS apps-cpu
+ARG PACKAGE_INDEX=""
 ARG TORCH_INDEX=""
 RUN if [ -z "${TORCH_INDEX}" ]; then \
         echo "TORCH_INDEX is missing: --build-arg TORCH_INDEX=URL of an index of PyTorch's CPU wheels" >&2; exit 1; \
@@ -53,6 +55,7 @@ RUN found="$(find /opt/fedsec/lib -maxdepth 3 \( -iname 'nvidia*' -o -iname 'cud
     fi
 
 FROM others AS apps-gpu
+ARG PACKAGE_INDEX=""
 RUN pip --python /opt/fedsec install ${PACKAGE_INDEX:+--index-url "${PACKAGE_INDEX}"} --constraint constraints.txt \
     torch torchvision
 COPY README.md LICENSE ./
