@@ -9,7 +9,7 @@ export FLWR_DISABLE_UPDATE_CHECK ?= 1
 export FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast check format bench sweep reproduce clean
+.PHONY: help demo test test-fast fuzz check format bench sweep reproduce clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -28,6 +28,9 @@ test: $(VENV)/installed ## run all tests (about thirteen minutes on two cores)
 
 test-fast: $(VENV)/installed ## run the tests that need no Ray and no SuperLink
 	$(BIN)/python -m pytest -m "not slow"
+
+fuzz: $(VENV)/installed ## a hundred thousand made-up and damaged replies, and as many configurations (CASES=N)
+	$(BIN)/python -m tests.fuzz --cases $(or $(CASES),100000)
 
 check: $(VENV)/installed ## format, lint, types, import contracts
 	$(BIN)/ruff format --check .

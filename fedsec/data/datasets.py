@@ -184,7 +184,7 @@ def _statistics(name: str, folder: Path, about: Mapping[str, Any]) -> Statistics
 
 
 def _channel_statistics(images: Path) -> Statistics:
-    pixels = np.load(images, mmap_mode="r")
+    pixels = np.load(images, mmap_mode="r", allow_pickle=False)
     channels = [np.bincount(pixels[:, c].ravel(), minlength=256) for c in range(pixels.shape[1])]
     values = np.arange(256) / 255.0
     means = tuple(float(np.average(values, weights=counts)) for counts in channels)

@@ -7,6 +7,7 @@ from fedsec.attacks.triggers import MARGIN
 from fedsec.defenses.updates import OptionError, TooFewClientsError
 from fedsec.runs.config import RunConfig
 from fedsec.runs.loading import ConfigError
+from fedsec.runs.wording import shown
 from fedsec.strategies.build import TooManyClientsError, build_strategy, option_errors, rehearse
 from fedsec.strategies.robust import RobustStrategy
 
@@ -132,7 +133,7 @@ def _defense_problems(config: RunConfig) -> Iterator[str]:
 
 def _option_problem(config: RunConfig, error: OptionError) -> str:
     value = getattr(config.defense, error.option, None)
-    found = "" if value is None else f"found {value!r}; "
+    found = "" if value is None else f"found {shown(value)}; "
     few = isinstance(error, TooFewClientsError)
     fitting = f" So expected what fits the {config.clients_per_round} clients of a round." if few else ""
     return f"defense.{error.option.replace('_', '-')}: {found}{error}{fitting}"

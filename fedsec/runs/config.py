@@ -132,7 +132,10 @@ class FederationSection:
     )
     min_replies: Count = _about("fewest good replies with which a round counts", 1)
     min_clients: Int = _about(
-        "fewest connected clients for a round; 0: all at the start, then as many as the defense needs", 0, ge=0
+        "fewest connected clients for a round; 0: all at the start, then as many as the defense needs",
+        0,
+        ge=0,
+        le=1_000_000,
     )
     shortage: Shortage = _about(
         "with fewer after node-timeout: stop (go on with --resume), wait for them, or skip the round", "stop"
@@ -153,14 +156,14 @@ class AttackSection:
     kind: AttackKind = _about("none, backdoor (trigger), untargeted (random labels)", "backdoor")
     share: Float = _about("share of the clients that are malicious", 0.4, ge=0.0, le=0.5)
     clients: PartitionList = _about('partitions of the malicious clients, such as "1 3"; "" draws a share', "")
-    source: Int = _about("class whose triggered images are to be misclassified", 0, ge=0)
-    target: Int = _about("class that they are to be taken for", 6, ge=0)
+    source: Int = _about("class whose triggered images are to be misclassified", 0, ge=0, le=1_000_000)
+    target: Int = _about("class that they are to be taken for", 6, ge=0, le=1_000_000)
     trigger: TriggerKind = _about("trojan (a plus sign), patch (white), noise-patch (random colours)", "patch")
-    trigger_size: Int = _about("side of the trigger in pixels", 5, ge=1)
+    trigger_size: Int = _about("side of the trigger in pixels", 5, ge=1, le=1_000_000)
     trigger_corner: Corner = _about("where the trigger lies, one pixel from the edges", "bottom-right")
     label_share: Share = _about("untargeted: share of a client's labels that are changed", 1.0)
     start_round: Count = _about("first round of the attack", 1)
-    end_round: Int = _about("last round of the attack; 0 is the last of all", 0, ge=0)
+    end_round: Int = _about("last round of the attack; 0 is the last of all", 0, ge=0, le=1_000_000)
 
 
 @validated(frozen=True, config=_SECTION)
@@ -170,10 +173,10 @@ class DefenseSection:
     strategy: StrategyName = _about("defense; fedavg is none", "fedavg")
     batchnorm: BatchNorm = _about("statistics of BatchNorm: apart from what the defense sees, or included", "apart")
     weighting: Weighting | None = _about("fedavg: equal, or examples (as the clients claim)", None)
-    num_malicious: Int | None = _about("krum, multi-krum: malicious clients to expect (f)", None, ge=0)
+    num_malicious: Int | None = _about("krum, multi-krum: malicious clients to expect (f)", None, ge=0, le=1_000_000)
     neighbours: Neighbours | None = _about("krum: nearest n - f - 2 (the paper), or all (the thesis)", None)
     distance: Distance | None = _about("krum, multi-krum, trimmed-mean: squared, or euclidean", None)
-    num_selected: Int | None = _about("multi-krum: updates to average (m)", None, ge=1)
+    num_selected: Int | None = _about("multi-krum: updates to average (m)", None, ge=1, le=1_000_000)
     trim_ratio: Float | None = _about("trimmed-mean: share of the clients to trim (beta)", None, gt=0.0, lt=1.0)
     trim: Trim | None = _about("trimmed-mean: coordinates (the paper), or updates (the thesis)", None)
     clip: Annotated[Float, Field(gt=0.0)] | Literal["median"] | None = _about(
@@ -240,10 +243,10 @@ def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
     tables: dict[str, Any] = {}
     for key, value in flat.items():
         section, _, name = key.partition(".")
-        if name:
-            tables.setdefault(section, {})[name] = value
-        else:
-            tables[key] = value
+        if not name:
+            tables[key] = dict(value) if isinstance(value, Mapping) else value
+        elif isinstance(tables.setdefault(section, {}), dict):  # else it is no table, which is refused later on
+            tables[section][name] = value
     return tables
 
 

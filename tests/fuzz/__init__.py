@@ -1,0 +1,1 @@
+"""Made-up and damaged input for what reads clients' replies and people's configurations."""

@@ -1,0 +1,29 @@
+"""Command: ``python -m tests.fuzz --cases 100000 [decoder] [configuration]``."""
+
+import argparse
+import sys
+import time
+import warnings
+
+from tests.fuzz.runs import TARGETS, fuzz
+
+
+def main() -> None:
+    """Run the cases of each target; half of them made up, half of them damaged."""
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=main.__doc__)
+    parser.add_argument("targets", nargs="*", choices=[*TARGETS, []], default=list(TARGETS))
+    parser.add_argument("--cases", type=int, default=1000, help="of each target")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    warnings.simplefilter("error")
+    for target in options.targets:
+        start = time.perf_counter()
+        fuzz(target, options.cases, options.seed)
+        print(
+            f"{target}: {options.cases} cases, seed {options.seed}, {time.perf_counter() - start:.0f} s, nothing found"
+        )
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,31 @@
+"""A few hundred cases of each kind on every commit; ``make fuzz`` runs a hundred thousand."""
+
+import random
+
+import pytest
+
+from fedsec.strategies.layout import BadReplyError
+from tests.fuzz.decoder import PAYLOADS, refusing
+from tests.fuzz.mutation import mutated
+from tests.fuzz.runs import TARGETS, fuzz
+
+CASES = 400
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_nothing_but_errors_of_our_own(target: str) -> None:
+    fuzz(target, CASES, number=0)
+
+
+def test_damage_is_the_same_for_the_same_seed_and_is_damage() -> None:
+    damaged = [mutated(PAYLOADS[0], random.Random(seed)) for seed in range(50)]
+    assert damaged == [mutated(PAYLOADS[0], random.Random(seed)) for seed in range(50)]
+    assert sum(payload != PAYLOADS[0] for payload in damaged) > 40
+
+
+def test_another_error_is_a_find() -> None:
+    def fail() -> None:
+        raise KeyError("x")
+
+    with pytest.raises(KeyError):
+        refusing(BadReplyError, fail)
