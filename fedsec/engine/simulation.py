@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from flwr.app import Context
 from flwr.clientapp import ClientApp
@@ -77,12 +77,21 @@ def run_on_ray(
             num_supernodes=num_nodes,
             backend_config={
                 "client_resources": {"num_cpus": 1, "num_gpus": gpu_share(gpus_per_client)},
-                "init_args": {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"},
+                "init_args": init_args(),
             },
         )
     if failures:
         raise failures[0]
     return results[0]
+
+
+def init_args() -> dict[str, Any]:
+    """Return how Ray is started: on its own, or in the cluster at ``$RAY_ADDRESS``.
+
+    Without an address Ray would join a cluster that it finds on this machine, whoever started it.
+    """
+    address = os.environ.get("RAY_ADDRESS") or "local"
+    return {"address": address, "include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
 
 
 def gpu_share(wanted: float) -> float:
