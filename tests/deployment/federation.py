@@ -103,6 +103,10 @@ class Deployment:
         for number in range(self.submitted):
             self._run_service(number).kill()
 
+    def services(self) -> dict[str, Service]:
+        """Return the SuperLink and the nodes, by name."""
+        return {service.folder.name: service for service in (self.superlink, *self.nodes.values())}
+
     @property
     def address(self) -> str:
         return f"{self.host.address}:{self.port}"
