@@ -127,6 +127,15 @@ def rounds_of(hosts: Deployment) -> list[dict[str, Any]]:
     return [json.loads(line) for line in files[-1].read_text().splitlines()] if files else []
 
 
+def print_rounds(rounds: list[dict[str, Any]]) -> None:
+    """Print the record's lines as a table."""
+    print("\nround     MA     BA  seconds  clients  dropped")
+    for line in rounds:
+        dropped = "; ".join(f"{client['node_id']}: {client['reason'].split(' — ')[0]}" for client in line["dropped"])
+        numbers = f"{line['round']:5} {line['MA']:6.1f} {line['BA']:6.1f} {line['seconds'].get('total', 0.0):8.1f}"
+        print(f"{numbers} {len(line['clients']):8}  {dropped}".rstrip())
+
+
 def main() -> None:
     """Run the lab, or remove what a killed one left behind."""
     parser = argparse.ArgumentParser(description=main.__doc__)
@@ -143,13 +152,7 @@ def main() -> None:
         folder = options.out or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         outcome = run_lab(folder, lambda text: print(text, flush=True))
-    print("\nround     MA     BA  seconds  clients  dropped")
-    for line in outcome.rounds:
-        dropped = "; ".join(f"{client['node_id']}: {client['reason']}" for client in line["dropped"])
-        seconds = line["seconds"].get("total", 0.0)
-        print(
-            f"{line['round']:5} {line['MA']:6.1f} {line['BA']:6.1f} {seconds:8.1f} {len(line['clients']):8}  {dropped}"
-        )
+    print_rounds(outcome.rounds)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
