@@ -35,7 +35,7 @@ TOLERANCE = 0.0
 partition, and every draw is keyed by seed, round and partition. Other processors or another torch may differ."""
 
 
-@pytest.mark.timeout(900)  # 198 s were seen beside a load of 10 on two cores, 308 s beside 20
+@pytest.mark.timeout(900)  # 198 s were seen beside a load of 10 on two cores
 def test_a_deployment_ends_with_the_simulations_model(deployment: Deployment, tmp_path: Path) -> None:
     file = tmp_path / "five.toml"
     file.write_text(RUN_FILE)
