@@ -61,10 +61,11 @@ def load_checkpoint(path: Path) -> Checkpoint | None:
 def newest_checkpoint(path: Path) -> tuple[Checkpoint | None, str]:
     """Return the newest checkpoint that can be read, and a notice where that is not the newest of all.
 
-    A damaged one is set aside: the run does the round after the earlier one again, with the same numbers.
+    A damaged one is set aside: the run does the round after the earlier one again, with the same numbers. Before the
+    first round there is no earlier one, and the run begins anew, with the same numbers too.
 
     Raises:
-        CheckpointError: it is damaged and there is no earlier one.
+        CheckpointError: both are damaged.
     """
     earlier = _earlier(path)
     try:
@@ -72,12 +73,11 @@ def newest_checkpoint(path: Path) -> tuple[Checkpoint | None, str]:
         return (newest, "") if newest is not None else (load_checkpoint(earlier), "")  # killed between two renames
     except CheckpointError as error:
         before = load_checkpoint(earlier)
-        if before is None:
-            raise
         aside = path.with_suffix(".damaged")
         path.replace(aside)
         what = f"damaged ({error.__cause__}) and set aside as {aside.name}"
-        return before, f"{path}: {what}; the run goes on after round {before.server_round}"
+        start = "begins anew" if before is None else f"goes on after round {before.server_round}"
+        return before, f"{path}: {what}; the run {start}"
 
 
 def _earlier(path: Path) -> Path:

@@ -51,7 +51,9 @@ kind = "none"
 [defense]
 strategy = "median"
 """
-LONGEST = 240.0
+LONGEST, LONGEST_START = 240.0, 60.0
+"""Seconds that a run, and the start of the process that aggregates, may take."""
+
 RESUMPTIONS = 4
 
 
@@ -109,7 +111,7 @@ def one_run(fault: str, seed: int, credentials: Credentials, library: Path, fold
             finished = len(record.rounds()) - 1
             resumed += 1
             run = deployment.start_run(again)
-            wait_for_end(deployment, record, starts=resumed + 1)
+            wait_for_end(deployment, record)
             lost = max(lost, rounds_lost(record, finished))
             finite = finite and is_finite(record)
         run.kill()
@@ -120,17 +122,16 @@ def one_run(fault: str, seed: int, credentials: Credentials, library: Path, fold
     return Outcome(fault, round(after, 1), ended, lost, finite, found, same, round(time.monotonic() - start, 1))
 
 
-def wait_for_end(deployment: Deployment, record: RunFolder, *, starts: int = 1) -> None:
+def wait_for_end(deployment: Deployment, record: RunFolder) -> None:
     """Wait until the run is finished, or nobody aggregates any more."""
-    deadline, idle = time.monotonic() + LONGEST, 0
+    deadline, begun, idle = time.monotonic() + LONGEST, time.monotonic() + LONGEST_START, 0
     while record.summary() is None and time.monotonic() < deadline:
-        begun = starts_of(record) >= starts
-        idle = idle + 1 if begun and not server_apps(deployment) else 0
-        if idle > 8:
+        working = bool(server_apps(deployment))
+        begun = 0.0 if working else begun
+        idle = 0 if working else idle + 1
+        if idle > 8 and time.monotonic() > begun:
             return
         time.sleep(0.5)
-        if not begun and time.monotonic() > deadline - LONGEST + 90:
-            return
 
 
 def starts_of(record: RunFolder) -> int:

@@ -102,10 +102,21 @@ def test_a_kill_between_the_two_renames_loses_nothing(tmp_path: Path) -> None:
     assert (found.server_round, notice) == (4, "")
 
 
-def test_without_an_earlier_one_a_damaged_checkpoint_is_an_error(tmp_path: Path) -> None:
+def test_without_an_earlier_one_the_run_begins_anew(tmp_path: Path) -> None:
     path = tmp_path / "latest.safetensors"
+    assert newest_checkpoint(path) == (None, "")
     saved(path, 0)
     path.write_bytes(b"garbage")
-    with pytest.raises(CheckpointError, match="damaged"):
+    found, notice = newest_checkpoint(path)
+    assert found is None
+    assert notice.endswith("set aside as latest.damaged; the run begins anew")
+
+
+def test_with_both_damaged_nothing_is_begun_behind_anybodys_back(tmp_path: Path) -> None:
+    path = tmp_path / "latest.safetensors"
+    saved(path, 4, 5)
+    for file in tmp_path.iterdir():
+        file.write_bytes(b"garbage")
+    with pytest.raises(CheckpointError, match=r"earlier\.safetensors: damaged"):
         newest_checkpoint(path)
-    assert newest_checkpoint(tmp_path / "none.safetensors") == (None, "")
+    assert path.exists()
