@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,7 @@ TARGETS = {
 }
 TORCH = ("torch", "torchvision")
 INDEXES = {"PACKAGE_INDEX": "file:///mnt/index", "TORCH_INDEX": "file:///mnt/cpu"}
+MEMORY_NEEDED = 4 << 30
 TOOLS = "gcc cc c++ ld as make pip pip3"
 
 
@@ -49,10 +51,14 @@ def test_the_label_has_the_version_of_the_project() -> None:
 @pytest.fixture(scope="module")
 def scratch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("images")
+    memory = Path("/dev/shm")
+    if memory.is_dir() and shutil.disk_usage(memory).free > MEMORY_NEEDED:
+        folder = Path(tempfile.mkdtemp(dir=memory))  # tens of thousands of files, written and removed
     if lack := trees.missing(folder):
+        shutil.rmtree(folder)
         pytest.skip(f"trees of their own need root, mount namespaces and overlayfs: {lack}")
     yield folder
-    shutil.rmtree(folder)  # gigabytes
+    shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="module")
