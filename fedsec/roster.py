@@ -9,6 +9,9 @@ from fedsec.nodes import FederationError, NodeReport, NoReportError, ask, report
 from fedsec.runs.config import Shortage
 
 POLL_SECONDS = 0.1
+HEAR_SECONDS = 10.0
+"""A node that came back is given so long to say who it is before a round begins without it."""
+
 ASK_AGAIN_SECONDS = 30.0
 """A question that was not answered for so long is asked again; an answer to the first one still counts."""
 
@@ -51,6 +54,7 @@ class Roster:
         self._refused: dict[int, str] = {}
         self._spare: dict[int, NodeReport] = {}  # beyond the configuration, or holding what another node holds too
         self._given_up: frozenset[int] = frozenset()
+        self._slow: set[int] = set()  # nodes that let the moment pass in which a round waits for their answer
 
     @property
     def partition_of(self) -> dict[int, int]:
@@ -92,7 +96,7 @@ class Roster:
         Raises:
             FederationError: after the wait the nodes are still too few for a round.
         """
-        before, missing = self._given_up, self._update()
+        before, missing = self._given_up, self._hear(self._update())
         if missing and self._is_short(missing, enough):
             self._notify(f"{_partitions(missing)} not connected; waiting up to {self._timeout:g} s")
             before = before | set(missing)
@@ -107,6 +111,19 @@ class Roster:
         if back := before - set(missing):
             self._notify(f"{_partitions(back)} connected again")
         self._given_up = frozenset(missing)
+        return missing
+
+    def _hear(self, missing: tuple[int, ...]) -> tuple[int, ...]:
+        """Wait a moment for nodes that came back and were just asked: they then take part in this round already.
+
+        A node that lets the moment pass is not waited for again.
+        """
+        until = time.monotonic() + HEAR_SECONDS
+        while missing and (open_ := set(self._open.values()) - self._slow) and time.monotonic() < until:
+            time.sleep(POLL_SECONDS)
+            missing = self._update()
+        if missing:
+            self._slow |= open_
         return missing
 
     def _await(self, missing: tuple[int, ...], enough: Callable[[int], bool]) -> tuple[int, ...]:

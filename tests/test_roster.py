@@ -211,3 +211,39 @@ def test_a_node_whose_data_does_not_fit_is_refused_with_the_reason() -> None:
     nodes.meet(at_least(3))
     assert said[0] == f"node {FIRST_NODE + 2} refused: partition 2: no"
     assert sorted(nodes.reports) == [0, 1, 3]
+
+
+class Slow(ComingAndGoing):
+    """A node that answers who it is only after so many looks."""
+
+    def __init__(self, slow: int, looks: int) -> None:
+        super().__init__()
+        self.slow, self.wait, self.held = slow, looks, dict[str, int]()
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        ready = []
+        for key in message_ids:
+            reply = self._replies.get(key)
+            if reply is not None and reply.metadata.src_node_id == self.slow:
+                self.held[key] = self.held.get(key, 0) + 1
+                if self.held[key] <= self.wait:
+                    continue
+            ready.append(key)
+        return super().pull_messages(ready)
+
+
+@pytest.mark.parametrize(("looks", "missing"), [(5, ()), (10**9, (2,))], ids=["soon", "never"])
+def test_a_node_that_is_back_is_heard_before_the_round_begins(
+    looks: int, missing: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(roster, "HEAR_SECONDS", 0.3)
+    grid = Slow(NEW_NODE, looks)
+    nodes, _ = met(grid, timeout=0.05)
+    grid.leave(2)
+    assert nodes.attend(at_least(3)) == (2,)
+    grid._away.clear()
+    grid.contexts[NEW_NODE] = grid.contexts.pop(FIRST_NODE + 2)
+    assert nodes.attend(at_least(3)) == missing
+    before = grid.looks
+    assert nodes.attend(at_least(3)) == missing
+    assert grid.looks == before + 1  # it is not waited for again
