@@ -43,7 +43,8 @@ class GuardedGrid(Grid):
     node never costs that of another.
 
     On a SuperLink each reply is fetched on its own and stays in its bounds (:mod:`fedsec.download`): twice the
-    bytes and objects of what the node was sent, and some more. On other grids Flower has the whole reply in memory
+    bytes and objects of what the node was sent, and some more. So a round holds at most that for each node, and once
+    more for the reply that is being put together. On other grids Flower has the whole reply in memory
     before anybody is asked; there only the identity is checked.
 
     Args:

@@ -1,7 +1,7 @@
 """A SuperLink, asked for one thing at a time and listened to only so long.
 
 Flower's HttpGrid reads all objects of all replies into memory before anything is looked at. What is used of Flower
-here to do without is private to it and used nowhere else; tests/test_superlink.py fails when it changes.
+here to do without is private to it and used nowhere else; tests/test_download.py fails when it changes.
 """
 
 from collections.abc import Iterator
