@@ -6,6 +6,7 @@ Needs root (for disks that are small) and a C compiler (for clocks). Writes a ta
 import argparse
 import json
 import math
+import os
 import random
 import shutil
 import subprocess
@@ -104,14 +105,14 @@ def one_run(fault: str, seed: int, credentials: Credentials, library: Path, fold
         time.sleep(after)
         record = RunFolder(deployment.record())
         FAULTS[fault](scene, moments.uniform(2.0, 10.0))
-        wait_for_end(deployment, record)
+        wait_for_end(deployment, record, 0.0)
         lost, resumed, finite = 0, 0, is_finite(record)
         while record.summary() is None and resumed < RESUMPTIONS:
             run.kill()
             finished = len(record.rounds()) - 1
             resumed += 1
             run = deployment.start_run(again)
-            wait_for_end(deployment, record)
+            wait_for_end(deployment, record, LONGEST_START)
             lost = max(lost, rounds_lost(record, finished))
             finite = finite and is_finite(record)
         run.kill()
@@ -122,9 +123,9 @@ def one_run(fault: str, seed: int, credentials: Credentials, library: Path, fold
     return Outcome(fault, round(after, 1), ended, lost, finite, found, same, round(time.monotonic() - start, 1))
 
 
-def wait_for_end(deployment: Deployment, record: RunFolder) -> None:
-    """Wait until the run is finished, or nobody aggregates any more."""
-    deadline, begun, idle = time.monotonic() + LONGEST, time.monotonic() + LONGEST_START, 0
+def wait_for_end(deployment: Deployment, record: RunFolder, start: float) -> None:
+    """Wait until the run is finished, or nobody aggregates any more, for whose start there are ``start`` seconds."""
+    deadline, begun, idle = time.monotonic() + LONGEST, time.monotonic() + start, 0
     while record.summary() is None and time.monotonic() < deadline:
         working = bool(server_apps(deployment))
         begun = 0.0 if working else begun
@@ -180,7 +181,8 @@ def undisturbed(folder: Path) -> str:
     folder.mkdir(parents=True)
     (folder / "run.toml").write_text(RUN_FILE.replace("RESUME", "false"))
     command = [sys.executable, "-m", "fedsec", "run", folder / "run.toml", "--engine", "local", "--quiet", "--json"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    environment = os.environ | {"FEDSEC_STATE": str(folder / "state"), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True)
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return str(result["model_sha256"])
 
