@@ -5,6 +5,7 @@ import os
 import random
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ SERVER_DISK, NODE_DISK = "4m", "3m"
 """Enough for the run's record, and for three states of a client."""
 
 JUMP_SECONDS = 3600
+PATIENCE = 30.0
+RESTART_SECONDS = 5.0
 
 
 @dataclass
@@ -55,7 +58,6 @@ Fault = Callable[[Scene, float], None]
 def node_killed(scene: Scene, seconds: float) -> None:
     scene.deployment.nodes[VICTIM].kill()
     time.sleep(seconds)
-    _bring_back(scene)
 
 
 def server_killed(scene: Scene, seconds: float) -> None:
@@ -85,12 +87,10 @@ def network_cut(scene: Scene, seconds: float) -> None:
     scene.cable.cut()
     time.sleep(seconds)
     scene.cable.mend()
-    _bring_back(scene)
 
 
 def node_clock_jump(scene: Scene, seconds: float) -> None:
     _jump(scene, "node", seconds)
-    _bring_back(scene)
 
 
 def server_clock_jump(scene: Scene, seconds: float) -> None:
@@ -98,8 +98,10 @@ def server_clock_jump(scene: Scene, seconds: float) -> None:
 
 
 def corrupt_state_file(scene: Scene, seconds: float) -> None:
-    """Change one byte of the newest state that the victim keeps."""
-    files = sorted((scene.victim / "state").rglob("*.safetensors"))
+    """Change one byte of the newest state that the victim keeps, once it keeps one."""
+    deadline = time.monotonic() + PATIENCE
+    while not (files := sorted((scene.victim / "state").rglob("*.safetensors"))) and time.monotonic() < deadline:
+        time.sleep(0.2)
     if files:
         _flip(files[-1], scene.moments)
     time.sleep(seconds)
@@ -155,7 +157,29 @@ def scene_of(
             deployment.register(node)
             deployment.start_node(node)
         deployment.wait_for_nodes(nodes, 180)
+        stack.enter_context(supervised(deployment))
         yield scene
+
+
+@contextlib.contextmanager
+def supervised(deployment: Deployment) -> Iterator[None]:
+    """Start each node again some seconds after it has ended, as systemd does, however often it ends."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(RESTART_SECONDS):
+            for partition, node in list(deployment.nodes.items()):
+                if not node.running() and not over.is_set():
+                    node.kill()  # what is left of it
+                    deployment.start_node(partition)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join(60)
 
 
 def server_apps(deployment: Deployment) -> list[int]:
@@ -166,15 +190,6 @@ def server_apps(deployment: Deployment) -> list[int]:
             if b"flwr-serverapp" in Path(f"/proc/{process}/cmdline").read_bytes():
                 found.append(process)
     return found
-
-
-def _bring_back(scene: Scene) -> None:
-    """Start the victim again where it has ended, as a supervisor does; a SuperLink may refuse it for a minute."""
-    node = scene.deployment.nodes[VICTIM]
-    if not node.running():
-        node.kill()
-        with contextlib.suppress(TimeoutError):
-            scene.deployment.revive_node(VICTIM, 90)
 
 
 def _jump(scene: Scene, whose: str, seconds: float) -> None:
