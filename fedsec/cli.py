@@ -24,12 +24,28 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(data_app, name="data")
-
 app.add_typer(node_app, name="node")
 
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one key; repeatable.")]
 Engine = Annotated[str, typer.Option(help="ray; cohort, faster, for sweeps; local: one process, for tests.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from fedsec import __version__
+
+        print(f"fedsec {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def fedsec(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """What attacks do to a federation, and what helps."""
 
 
 @app.command()

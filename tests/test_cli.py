@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from fedsec import __version__
 from fedsec.runs.config import known_keys
 from fedsec.strategies import STRATEGIES
 from tests.command_line import fedsec
@@ -292,3 +293,8 @@ def test_data_check_says_what_is_in_a_data_set() -> None:
 def test_help_explains_every_command() -> None:
     text = fedsec("--help").out
     assert all(command in text for command in ("run", "reproduce", "report", "list", "data"))
+
+
+def test_the_version_is_printed() -> None:
+    done = fedsec("--version")
+    assert (done.code, done.out) == (0, f"fedsec {__version__}\n")
