@@ -246,7 +246,7 @@ def test_list_names_everything_with_options_and_source() -> None:
     assert kinds["strategy"] == set(STRATEGIES)
     assert set(kinds) == {"data set", "partition", "model", "attack", "strategy", "setting"}
     sources = {entry["name"]: entry["source"] for entry in entries if entry["kind"] != "setting"}
-    assert [name for name, source in sources.items() if not source] == ["none"]
+    assert [name for name, source in sources.items() if not source] == ["own", "none"]
     assert sources["digits"] == "scikit-learn"
     options = [option for entry in entries for option in entry["options"]]
     assert all(option["about"] and option["default"] and option["type"] for option in options)
