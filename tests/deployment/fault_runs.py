@@ -46,7 +46,8 @@ learning-rate = 0.01
 momentum = 0.9
 momentum-buffer = "kept"
 min-clients = {NODES - 1}
-node-timeout = 20.0
+node-timeout = 40.0
+shortage = "wait"
 round-timeout = 30.0
 [attack]
 kind = "none"
