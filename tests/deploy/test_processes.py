@@ -183,6 +183,7 @@ def test_a_superexec_with_another_secret_gets_no_work(loopback: Loopback) -> Non
     loopback.start("serverapp", composition)
     said = loopback.logs["superlink"]
     wait_for("refusal", lambda: "SuperExec authentication failed" in said.read_text(), loopback.logs)
+    assert "SuperExec authentication failed" in said.read_text()
 
 
 def test_the_health_check_fails_where_nothing_answers(loopback: Loopback) -> None:

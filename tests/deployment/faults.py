@@ -15,7 +15,7 @@ from tests import processes
 from tests.deployment.cable import Cable
 from tests.deployment.clock import Clock
 from tests.deployment.credentials import make_key
-from tests.deployment.federation import Deployment, Host, Node, free_port
+from tests.deployment.federation import ACTIVATED, Deployment, Host, Node, free_port
 from tests.deployment.services import MARK
 
 VICTIM = 1
@@ -27,6 +27,7 @@ SERVER_DISK, NODE_DISK = "4m", "3m"
 JUMP_SECONDS = 3600
 PATIENCE = 30.0
 RESTART_SECONDS = 5.0
+READY = "Uvicorn running on https"
 
 
 @dataclass
@@ -63,7 +64,7 @@ def node_killed(scene: Scene, seconds: float) -> None:
 def server_killed(scene: Scene, seconds: float) -> None:
     scene.deployment.superlink.kill()
     time.sleep(seconds)
-    scene.deployment.start_superlink(120)
+    _start(scene.deployment)
 
 
 def run_killed(scene: Scene, seconds: float) -> None:
@@ -142,7 +143,7 @@ def scene_of(
     """
     with contextlib.ExitStack() as stack:
         stack.enter_context(_small_disk(deployment.runs, SERVER_DISK))
-        deployment.start_superlink()
+        _start(deployment)
         cable = stack.enter_context(Cable((deployment.host.address, deployment.port)))
         scene = Scene(deployment, cable, clocks, moments)
         stack.enter_context(_small_disk(scene.victim / "state", NODE_DISK))
@@ -156,7 +157,8 @@ def scene_of(
             )  # fmt: skip
             deployment.register(node)
             deployment.start_node(node)
-        deployment.wait_for_nodes(nodes, 180)
+        for service in deployment.nodes.values():
+            service.wait_for_text(ACTIVATED, 180)
         stack.enter_context(supervised(deployment))
         yield scene
 
@@ -190,6 +192,16 @@ def server_apps(deployment: Deployment) -> list[int]:
             if b"flwr-serverapp" in Path(f"/proc/{process}/cmdline").read_bytes():
                 found.append(process)
     return found
+
+
+def _start(deployment: Deployment) -> None:
+    """Start the SuperLink, and read in its log when it is there: to ask it takes a process of seconds."""
+    before, deadline = deployment.superlink.text().count(READY), time.monotonic() + 180
+    deployment.superlink.start()
+    while deployment.superlink.text().count(READY) == before:
+        if not deployment.superlink.running() or time.monotonic() > deadline:
+            raise TimeoutError(f"the SuperLink does not start:\n{deployment.superlink.text()[-2000:]}")
+        time.sleep(0.1)
 
 
 def _jump(scene: Scene, whose: str, seconds: float) -> None:
