@@ -29,7 +29,7 @@ from tests.deployment.credentials import Credentials, make_credentials
 from tests.deployment.faults import FAULTS, VICTIM, scene_of, server_apps
 from tests.deployment.federation import Deployment, Host
 
-NODES, ROUNDS = 2, 3
+NODES, ROUNDS = 2, 2
 RUN_FILE = f"""
 [run]
 name = "faulty"
@@ -48,7 +48,7 @@ momentum-buffer = "kept"
 min-clients = 1
 node-timeout = 40.0
 shortage = "wait"
-round-timeout = 30.0
+round-timeout = 90.0
 [attack]
 kind = "none"
 [defense]
