@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from fedsec.strategies.wording import shown
+
 LONGEST_NOTE = 200
 KEY = "note"
 
@@ -9,6 +11,4 @@ KEY = "note"
 def note_in(record: Mapping[str, object] | None) -> str:
     """Return the note in a client's record of texts, or "": printable, on one line, at most 200 characters."""
     said = record.get(KEY) if record is not None else None
-    if not isinstance(said, str):
-        return ""
-    return "".join(character if character.isprintable() else "?" for character in said[:LONGEST_NOTE])
+    return shown(said, LONGEST_NOTE) if isinstance(said, str) else ""

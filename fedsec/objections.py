@@ -9,6 +9,7 @@ from fedsec.holdings import class_names
 from fedsec.nodes import NodeReport
 from fedsec.runs.config import RunConfig
 from fedsec.scenario import partitions
+from fedsec.strategies.wording import shown
 
 
 def objection(config: RunConfig, report: NodeReport) -> str:
@@ -47,5 +48,5 @@ def _dealt(config: RunConfig) -> list[tuple[int, ...]]:
 
 
 def _shown(items: tuple[object, ...]) -> str:
-    text = ", ".join(str(item) for item in items[:20])
+    text = ", ".join(shown(str(item)) for item in items[:20])
     return f"[{text}{', ...' if len(items) > 20 else ''}]"

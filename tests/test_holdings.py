@@ -109,6 +109,12 @@ def test_classes_in_another_order_are_an_objection(server: Path) -> None:
     )
 
 
+def test_a_class_s_name_cannot_forge_a_line_of_the_log(server: Path) -> None:
+    found = objection(own(server), NodeReport(7, 0, (1,), ("cat\nall is well",)))
+    assert "cat\\nall is well" in found
+    assert "\n" not in found
+
+
 def test_another_copy_of_the_data_set_is_an_objection(cache: Path) -> None:
     config = parse({"federation": {"clients": 4}})
     counts = holding(config, 3).class_counts
