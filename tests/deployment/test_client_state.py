@@ -1,11 +1,14 @@
-"""What a client keeps outlives its SuperNode: the run ends with the model of a simulation that nothing happened to."""
+"""What a client keeps outlives its SuperNode and the server: the run ends as an undisturbed simulation does."""
 
+import os
+import signal
 import time
 from pathlib import Path
 
 import pytest
 
 from fedsec.runs.record import RunFolder
+from tests.deployment.faults import server_apps
 from tests.deployment.federation import Deployment
 from tests.deployment.test_loopback import simulate, summary_of
 
@@ -34,7 +37,7 @@ strategy = "fedavg"
 
 
 @pytest.mark.timeout(900)  # it takes less than a minute; more where others use the cores
-def test_momentum_outlives_a_restart_of_the_supernode(
+def test_momentum_outlives_a_restart_of_server_and_node(
     deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "momentum.toml"
@@ -45,20 +48,25 @@ def test_momentum_outlives_a_restart_of_the_supernode(
     deployment.wait_for_nodes(2)
     run = deployment.start_run(file)
     deadline = time.monotonic() + 300
-    while not (states := list((deployment.folder / "node1" / "state").rglob("000001.safetensors"))):
+    while not any(len(RunFolder(path.parent).rounds()) > 1 for path in deployment.runs.rglob("rounds.jsonl")):
         assert time.monotonic() < deadline, run.text()
         time.sleep(0.1)
+    for process in server_apps(deployment):
+        os.kill(process, signal.SIGKILL)
+    run.kill()
     deployment.nodes[1].stop()
     deployment.revive_node(1)
-    ended = deployment.finish(run)
+    file.write_text(RUN_FILE.replace('name = "momentum"', 'name = "momentum"\nresume = true'))
+    ended = deployment.finish(deployment.start_run(file))
     assert ended.status == "finished:completed", ended.output + ended.details
+    record = RunFolder(deployment.record())
+    assert len(record.environment()["starts"]) == 2
 
+    file.write_text(RUN_FILE)
     monkeypatch.setenv("FEDSEC_STATE", str(tmp_path / "state"))
     simulated = simulate(file, tmp_path / "simulated")
-    record = RunFolder(deployment.record())
     assert summary_of(record.path)["model_sha256"] == summary_of(simulated)["model_sha256"]
     assert [line["round"] for line in record.rounds()] == [0, 1, 2, 3]
     assert [line["notes"] for line in record.rounds()] == [[]] * 4
-    kept = sorted(path.name for path in states[0].parent.iterdir())
-    assert kept == ["000001.safetensors", "000002.safetensors", "000003.safetensors"]
-    assert states[0].parent == deployment.folder / "node1" / "state" / record.name / "1"
+    states = deployment.folder / "node1" / "state" / record.name / "1"
+    assert [path.name for path in sorted(states.iterdir())] == [f"00000{number}.safetensors" for number in (1, 2, 3)]
