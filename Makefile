@@ -23,7 +23,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 demo: $(VENV)/installed ## attack ten clients, defend them five ways, show what came of it (about a minute)
 	$(BIN)/fedsec reproduce experiments/quickstart/demo.toml --together 6 --out runs/demo/report
 
-test: $(VENV)/installed ## run all tests (about thirteen minutes on two cores)
+test: $(VENV)/installed ## run all tests, some of them with real deployments
 	$(BIN)/python -m pytest
 
 test-fast: $(VENV)/installed ## run the tests that need no Ray and no SuperLink
