@@ -74,7 +74,8 @@ class Outcome:
         ended: ``finished``, ``resumed`` or ``lost``.
         rounds_lost: finished rounds that had to be done again, beyond the one in progress.
         finite: whether no model in a checkpoint held NaN or infinity.
-        traces: where the record tells of the fault.
+        traces: where the record tells that something happened; ``others dropped`` are clients that a busy machine was
+            too slow for.
         same_model: whether it ended with the model of a run that nothing happened to.
         seconds: of the whole run.
     """
@@ -174,7 +175,8 @@ def traces(record: RunFolder) -> tuple[str, ...]:
     if starts_of(record) > 1:
         found.add("starts")
     for line in rounds:
-        found |= {"dropped"} if any(entry["node_id"] == VICTIM for entry in line["dropped"]) else set()
+        dropped = {entry["node_id"] for entry in line["dropped"]}
+        found |= ({"dropped"} if VICTIM in dropped else set()) | ({"others dropped"} if dropped - {VICTIM} else set())
         found |= {"notes"} if line["notes"] else set()
         found |= {"events"} if line["events"] else set()
         found |= {"skipped"} if line["skipped"] else set()
