@@ -131,6 +131,8 @@ def _restore(federation: Federation, test: ImageDataset, notify: Notify) -> Chec
     checkpoint, notice = newest_checkpoint(folder.checkpoint)
     if notice:
         notify(notice)
+    elif folder.is_begun() and (checkpoint is None or checkpoint.server_round == 0):
+        notify("this run was begun before, and ended before its first round was over")
     if checkpoint is None:
         folder.start_over()
         checkpoint = Checkpoint(0, initial_arrays(federation.config, test), federation.strategy.state())

@@ -167,6 +167,10 @@ class RunFolder:
         write_atomically(self.path / "rounds.jsonl", lambda file: None)
         (self.path / "environment.json").unlink(missing_ok=True)
 
+    def is_begun(self) -> bool:
+        """Tell whether a process has come so far as to record a round, be it the one before any training."""
+        return (self.path / "rounds.jsonl").exists()
+
     def remove_partial_files(self) -> None:
         """Remove what a killed process left half written. Only the process that holds the run's lock may."""
         remove_partial_files(self.path, but="config.toml")  # which is written before there is a lock

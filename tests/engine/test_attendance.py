@@ -153,3 +153,27 @@ def test_a_run_begins_without_a_client_that_never_came(runs: Path) -> None:
     assert environment["class_counts"][4] == [0] * 10
     assert all(record["dropped"] == [{"node_id": 4, "reason": "not connected"}] for record in folder.rounds()[1:])
     assert not any("holds no example" in text for text in observer.notices)
+
+
+@pytest.mark.parametrize("lost", ["environment.json", "checkpoint/latest.safetensors"])
+def test_a_start_that_came_to_nothing_is_in_the_record(lost: str, runs: Path, reference: str) -> None:
+    folder = RunFolder.create(config())
+
+    class EndedError(Exception):
+        """Stands for a kill."""
+
+    def end(server_round: int, grid: LocalGrid) -> None:
+        raise EndedError
+
+    with pytest.raises(EndedError):
+        run(config(rounds=ROUNDS), folder, end)
+    for file in ("checkpoint/earlier.safetensors", lost):  # of a process that was killed before it came so far
+        (folder.path / file).unlink()
+    if lost == "environment.json":
+        folder.keep_rounds(0)
+        (folder.path / "checkpoint" / "latest.safetensors").unlink()
+    summary, observer = run(config(), folder, untouched)
+    told = "this run was begun before, and ended before its first round was over"
+    assert folder.rounds()[1]["events"] == [told]
+    assert told in observer.notices
+    assert summary["model_sha256"] == reference
