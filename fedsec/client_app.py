@@ -13,11 +13,12 @@ from torch import nn
 from fedsec import __version__
 from fedsec.clients import BackdoorClient, BenignClient, LocalTask, UntargetedClient, make_client_app
 from fedsec.clients.state import state_folder
-from fedsec.holdings import holding, statistics
+from fedsec.holdings import Holding, holding, statistics
 from fedsec.models.classifiers import build_classifier
-from fedsec.node_settings import NodeSettings, attacks, read_node_config, with_own_attack
+from fedsec.node_settings import NodeSettings, NodeSettingsError, attacks, read_node_config, with_own_attack
+from fedsec.runs.checks import check_with_data
 from fedsec.runs.config import RunConfig
-from fedsec.runs.loading import parse_flat
+from fedsec.runs.loading import ConfigError, parse_flat
 from fedsec.scenario import attack_rounds, code_hash, malicious, trigger
 from fedsec.training.batches import Normalisation
 from fedsec.training.classifier import TrainingSettings
@@ -37,10 +38,11 @@ def build_client(config: RunConfig, partition: int, node: NodeSettings | None = 
         DataError: its data cannot be had.
     """
     node = node or NodeSettings(partition)
-    task = _local_task(config, node)
+    held = holding(config, node.partition, node.data)
+    task = _local_task(config, node, held)
     if not attacks(partition in malicious(config), node):
         return BenignClient(task)
-    own = with_own_attack(config, node)
+    own = _own_attack(config, node, held)
     attack, rounds = own.attack, attack_rounds(own)
     if attack.kind == "untargeted":
         return UntargetedClient(task, attack.label_share, rounds)
@@ -80,14 +82,26 @@ def _describe(config: RunConfig, node: NodeSettings) -> dict[str, Any]:
     if node.partition < config.federation.clients:
         # Whatever keeps this node from training, it says now, and not in every round.
         attacks(node.partition in malicious(config), node)
-        with_own_attack(config, node)
         held = holding(config, node.partition, node.data)
+        _own_attack(config, node, held)
         answer |= {"class-counts": list(held.class_counts), "classes": list(held.classes)}
     return answer
 
 
-def _local_task(config: RunConfig, node: NodeSettings) -> LocalTask:
-    held, federation = holding(config, node.partition, node.data), config.federation
+def _own_attack(config: RunConfig, node: NodeSettings, held: Holding) -> RunConfig:
+    """Return the configuration with the node's own attack options, once they fit its data."""
+    own = with_own_attack(config, node)
+    if own is not config:
+        channels, height, width = held.dataset.images.shape[1:]
+        try:
+            check_with_data(own, (channels, height, width), len(held.classes), len(held.dataset), source="node-config")
+        except ConfigError as error:
+            raise NodeSettingsError(str(error)) from None
+    return own
+
+
+def _local_task(config: RunConfig, node: NodeSettings, held: Holding) -> LocalTask:
+    federation = config.federation
     device = choose_device(federation.device)
     channels, size = held.dataset.images.shape[1:3]
     network = (config.model.name, channels, size, len(held.classes), device)

@@ -110,7 +110,7 @@ def _run(fleet: Fleet, config: RunConfig, folder: RunFolder, observer: Observer)
     test = load(config.data.dataset, "test")
     federation = Federation(config, folder, strategy_of(config), _evaluator(config, test), malicious(config))
     news = News(observer.noticed)
-    reports = dict(fleet.meet(news.tell, federation.enough))
+    reports = fleet.meet(news.tell, federation.enough)
     start = _restore(federation, test, news.tell)
     for text in describe(config, folder, federation.strategy, reports, fleet.about(), start.server_round):
         observer.noticed(text)
@@ -128,7 +128,8 @@ def _run(fleet: Fleet, config: RunConfig, folder: RunFolder, observer: Observer)
 def _restore(federation: Federation, test: ImageDataset, notify: Notify) -> Checkpoint:
     """Return the checkpoint to go on from; a new run gets one of round 0, with its measurements."""
     folder = federation.folder
-    checkpoint, notice = newest_checkpoint(folder.checkpoint)
+    # A run has a line for round 0, and for a first round that may not have reached its checkpoint.
+    checkpoint, notice = newest_checkpoint(folder.checkpoint, trained=len(folder.rounds()) > 2)
     if notice:
         notify(notice)
     elif folder.is_begun() and (checkpoint is None or checkpoint.server_round == 0):

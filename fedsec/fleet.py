@@ -46,7 +46,7 @@ class Fleet(Protocol):
     """The clients of one run."""
 
     def meet(self, notify: Notify, enough: Enough) -> Mapping[int, NodeReport]:
-        """Wait for the clients; return what each says of itself, by partition.
+        """Wait for the clients; return what each says of itself, by partition; those who come later are added.
 
         Raises:
             FederationError: the clients cannot run the configuration.
@@ -91,7 +91,7 @@ class GridFleet:
             shortage=federation.shortage,
         )
         self._roster.meet(enough)
-        return self._roster.reports
+        return self._roster.heard
 
     def attend(self, enough: Enough) -> tuple[int, ...]:
         """Return the partitions without a node; wait first where one is missing."""

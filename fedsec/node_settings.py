@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
+from fedsec.runs.checks import check
 from fedsec.runs.config import Flat, RunConfig, flatten, nested
 from fedsec.runs.loading import ConfigError, overridden, parse
 from fedsec.runs.wording import shown
@@ -88,9 +89,13 @@ def with_own_attack(config: RunConfig, settings: NodeSettings) -> RunConfig:
         raise NodeSettingsError(f"node-config {forbidden[0]}: it is the run that says who attacks; expected role")
     given: dict[str, Any] = {key: value for key, value in flatten(config).items() if value != ""}
     try:
-        return parse(overridden(nested(given), settings.attack), source="node-config")
+        own = parse(overridden(nested(given), settings.attack), source="node-config")
+        check(own, source="node-config")
     except ConfigError as error:
         raise NodeSettingsError(str(error)) from None
+    if own.attack.kind == "none":
+        raise NodeSettingsError("node-config attack.kind: found 'none' with role 'attacker'; expected a kind of attack")
+    return own
 
 
 def attacks(malicious: bool, settings: NodeSettings) -> bool:

@@ -33,6 +33,7 @@ class Roster:
 
     Attributes:
         reports: what the connected nodes say of themselves, by partition.
+        heard: the last that any node of a partition said of itself, connected or not.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Roster:
         shortage: Shortage = "stop",
     ) -> None:
         self.reports: dict[int, NodeReport] = {}
+        self.heard: dict[int, NodeReport] = {}
         self._objection, self._min_clients, self._policy = objection, min_clients, shortage
         self._grid, self._clients, self._timeout, self._notify = grid, clients, timeout, notify
         self._asked: dict[int, float] = {}  # when a node was last asked
@@ -194,7 +196,7 @@ class Roster:
         """Give the partitions that nobody holds to the nodes that say they hold them."""
         for node, report in list(self._spare.items()):
             if 0 <= report.partition < self._clients and report.partition not in self.reports:
-                self.reports[report.partition] = self._spare.pop(node)
+                self.reports[report.partition] = self.heard[report.partition] = self._spare.pop(node)
 
     def _refuse(self, node: int, reason: str) -> None:
         self._refused[node] = f"node {node} refused: {reason}"

@@ -21,6 +21,10 @@ class DamagedError(ValueError):
     """A file of arrays cannot be read, or is not what was written."""
 
 
+class UnknownFormatError(DamagedError):
+    """A file of arrays can be read and has no digest: it was written by something else, or an earlier version."""
+
+
 def arrays_hash(arrays: Mapping[str, NDArray[np.generic]]) -> str:
     """Return the SHA-256 of arrays: names, shapes, dtypes and values, in their order."""
     digest = hashlib.sha256()
@@ -54,11 +58,16 @@ def read_tensors(path: Path) -> tuple[Arrays, dict[str, str]]:
 
     Raises:
         DamagedError: the file cannot be read, or is not what was written.
+        UnknownFormatError: it has no digest.
     """
     try:
         with safe_open(path, framework="numpy") as file:
             about: dict[str, str] = dict(file.metadata() or {})
+            if not about.keys() >= {DIGEST, ORDER}:
+                raise UnknownFormatError("it has no digest; another version of fedsec wrote it")
             arrays: Arrays = {key: file.get_tensor(key) for key in json.loads(about.pop(ORDER))}
+    except UnknownFormatError:
+        raise
     except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
         raise DamagedError(str(error) or type(error).__name__) from error
     if about.pop(DIGEST, None) != _digest(arrays, about):

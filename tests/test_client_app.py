@@ -4,11 +4,13 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from flwr.app import Context, RecordDict
 
 from fedsec import client_app
 from fedsec.client_app import build_client
 from fedsec.clients import BackdoorClient, BenignClient, UntargetedClient
-from fedsec.runs.config import AttackKind
+from fedsec.node_settings import NodeSettings, NodeSettingsError
+from fedsec.runs.config import AttackKind, flatten
 from fedsec.runs.loading import parse
 from fedsec.scenario import malicious
 
@@ -29,3 +31,42 @@ def test_a_kind_of_attack_without_a_client_is_an_error_and_no_backdoor(
     monkeypatch.setattr(client_app, "malicious", lambda config: (0,))
     with pytest.raises(ValueError, match=r"attack\.kind 'none' has malicious clients"):
         build_client(parse({"attack": {"kind": "none"}}), 0)
+
+
+ATTACKED = parse({"attack": {"kind": "backdoor", "clients": "1 3"}, "federation": {"clients": 4}})
+
+
+def test_a_node_attacks_with_options_of_its_own(cache: Path) -> None:
+    node = NodeSettings(1, role="attacker", attack={"attack.target": 2, "attack.start-round": 5})
+    client = build_client(ATTACKED, 1, node)
+    assert isinstance(client, BackdoorClient)
+    assert (client.source, client.target, client.rounds.start) == (0, 2, 5)
+
+
+@pytest.mark.parametrize(
+    ("node", "message"),
+    [
+        (NodeSettings(1, role="honest"), "the run makes partition 1 an attacker"),
+        (NodeSettings(0, role="attacker"), "the run does not make partition 0 one"),
+        (
+            NodeSettings(1, role="attacker", attack={"attack.trigger-size": 99}),
+            "attack.trigger-size: found 99",
+        ),
+        (NodeSettings(1, role="attacker", attack={"attack.source": 10}), "attack.source: found 10"),
+    ],
+)
+def test_a_node_that_cannot_take_part_says_why_when_it_is_asked_who_it_is(
+    node: NodeSettings, message: str, cache: Path
+) -> None:
+    with pytest.raises(NodeSettingsError, match=message):
+        client_app._describe(ATTACKED, node)
+    with pytest.raises(NodeSettingsError, match=message):
+        build_client(ATTACKED, node.partition, node)
+
+
+def test_a_node_without_a_role_outside_of_a_simulation_is_honest(monkeypatch: pytest.MonkeyPatch) -> None:
+    context = Context(1, 7, {"partition-id": 1}, RecordDict(), flatten(ATTACKED))
+    monkeypatch.setattr(client_app, "is_simulated", lambda: True)
+    assert client_app._node(context)[1].role is None
+    monkeypatch.setattr(client_app, "is_simulated", lambda: False)
+    assert client_app._node(context)[1].role == "honest"

@@ -75,6 +75,8 @@ def test_a_node_has_attack_options_of_its_own() -> None:
         ({"attack.clients": "1"}, "node-config attack.clients: it is the run that says who attacks"),
         ({"attack.sorce": 1}, "node-config: attack.sorce: unknown key; did you mean attack.source?"),
         ({"attack.source": "one"}, "node-config: attack.source: found 'one'; expected an integer"),
+        ({"attack.source": 6}, "node-config: attack.target: found 6, which is the source"),
+        ({"attack.kind": "none"}, "node-config attack.kind: found 'none' with role 'attacker'"),
     ],
 )
 def test_an_attack_option_that_cannot_be_is_refused(option: dict[str, Any], message: str) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fedsec.tensors import DamagedError, read_tensors, write_tensors
+from fedsec.tensors import DamagedError, UnknownFormatError, read_tensors, write_tensors
 
 Arrays = dict[str, NDArray[np.generic]]
 
@@ -16,6 +16,10 @@ MODEL, STATE = "model/", "state/"
 
 class CheckpointError(ValueError):
     """A checkpoint cannot be read; the message names the file."""
+
+
+class DamagedCheckpointError(CheckpointError):
+    """A checkpoint is not what was written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,28 +55,38 @@ def load_checkpoint(path: Path) -> Checkpoint | None:
         return None
     try:
         arrays, about = read_tensors(path)
-        if about.get("format") != FORMAT:
-            raise CheckpointError(f"{path}: format {about.get('format')!r}; expected {FORMAT!r}")
-        return Checkpoint(int(about["round"]), _below(MODEL, arrays), _below(STATE, arrays))
-    except (DamagedError, KeyError) as error:
-        raise CheckpointError(f"{path}: damaged ({error}); delete it to start the run again") from error
+    except UnknownFormatError as error:
+        raise CheckpointError(
+            f"{path}: {error}; go on with the version of fedsec that wrote it, or delete it to start the run again"
+        ) from error
+    except DamagedError as error:
+        raise DamagedCheckpointError(f"{path}: damaged ({error}); delete it to start the run again") from error
+    if about.get("format") != FORMAT:
+        raise CheckpointError(f"{path}: format {about.get('format')!r}; expected {FORMAT!r}")
+    return Checkpoint(int(about["round"]), _below(MODEL, arrays), _below(STATE, arrays))
 
 
-def newest_checkpoint(path: Path) -> tuple[Checkpoint | None, str]:
+def newest_checkpoint(path: Path, *, trained: bool) -> tuple[Checkpoint | None, str]:
     """Return the newest checkpoint that can be read, and a notice where that is not the newest of all.
 
     A damaged one is set aside: the run does the round after the earlier one again, with the same numbers. Before the
     first round there is no earlier one, and the run begins anew, with the same numbers too.
 
+    Args:
+        path: of the newest.
+        trained: whether the run has finished a round. Then it is not begun anew behind anybody's back.
+
     Raises:
-        CheckpointError: both are damaged.
+        CheckpointError: none can be read, or the newest is of another version of fedsec.
     """
     earlier = _earlier(path)
     try:
         newest = load_checkpoint(path)
         return (newest, "") if newest is not None else (load_checkpoint(earlier), "")  # killed between two renames
-    except CheckpointError as error:
+    except DamagedCheckpointError as error:
         before = load_checkpoint(earlier)
+        if before is None and trained:
+            raise
         aside = path.with_suffix(".damaged")
         path.replace(aside)
         what = f"damaged ({error.__cause__}) and set aside as {aside.name}"

@@ -19,17 +19,17 @@ class Clock:
     """The clock of one machine.
 
     Attributes:
-        library: see :func:`compiled`.
+        preload: see :func:`compiled`.
         file: holds the seconds by which it is off.
     """
 
-    library: Path
+    preload: Path
     file: Path
 
     @property
     def enter(self) -> tuple[str, ...]:
         """What goes before a command that is to have this clock."""
-        return ("env", f"LD_PRELOAD={self.library}", f"FEDSEC_TEST_CLOCK={self.file}")
+        return ("env", f"LD_PRELOAD={self.preload}", f"FEDSEC_TEST_CLOCK={self.file}")
 
     def jump(self, seconds: int) -> None:
         """Set the clock off by so many seconds, in all processes that have it; 0 is right again."""

@@ -177,3 +177,23 @@ def test_a_start_that_came_to_nothing_is_in_the_record(lost: str, runs: Path, re
     assert folder.rounds()[1]["events"] == [told]
     assert told in observer.notices
     assert summary["model_sha256"] == reference
+
+
+def test_an_attacker_that_comes_late_with_nothing_to_attack_is_dormant(runs: Path) -> None:
+    tables: dict[str, Any] = {
+        "data": {"partition": "one-class"},
+        "federation": {"clients": 5, "rounds": 3, "local-epochs": 1, "node-timeout": 0.2, "min-clients": 4},
+        "attack": {"kind": "backdoor", "clients": "4", "source": 0},
+        "defense": {"strategy": "fedavg"},
+    }
+    configuration = parse(tables)
+    folder = RunFolder.create(configuration)
+    grid = LocalGrid(build_client_app(configuration), 5)
+    late = grid.contexts.pop(FIRST_NODE + 4)
+
+    def come(server_round: int) -> None:
+        grid.contexts[FIRST_NODE + 4] = late
+
+    run_federation(GridFleet(grid, configuration, engine="local"), configuration, folder, Hooked(come))
+    roles = [{c["client"]: c["role"] for c in line["clients"]}.get(4) for line in folder.rounds()]
+    assert roles == [None, None, "dormant", "dormant"]

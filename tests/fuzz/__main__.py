@@ -18,9 +18,10 @@ def main() -> None:
     warnings.simplefilter("error")
     for target in options.targets:
         start = time.perf_counter()
-        fuzz(target, options.cases, options.seed)
+        counts = fuzz(target, options.cases, options.seed)
         print(
-            f"{target}: {options.cases} cases, seed {options.seed}, {time.perf_counter() - start:.0f} s, nothing found"
+            f"{target}: {counts.total()} cases ({counts[True]} accepted, {counts[False]} refused), "
+            f"seed {options.seed}, {time.perf_counter() - start:.0f} s, nothing found"
         )
         sys.stdout.flush()
 

@@ -64,22 +64,21 @@ assignments = st.one_of(st.text(max_size=40), st.builds(lambda key, value: f"{ke
 cases = st.one_of(flats, tables, nearly_right(), assignments)
 
 
-def judge(case: dict[str, Any] | str) -> None:
-    """Read one configuration or assignment in every way that there is."""
+def judge(case: dict[str, Any] | str) -> bool:
+    """Read one configuration or assignment in every way that there is; tell whether it is one to use."""
     if isinstance(case, str):
         outcome = attempt(lambda: parse_assignment(case))
-        if outcome is not None:
-            attempt_checked(lambda: parse_flat({**flatten(RunConfig()), outcome[0]: outcome[1]}))
-        return
-    attempt_checked(lambda: parse_flat(case, source="run config"))
-    attempt_checked(lambda: parse(case, required=["data.dataset"]))
+        changed = None if outcome is None else {**flatten(RunConfig()), outcome[0]: outcome[1]}
+        return changed is not None and attempt_checked(lambda: parse_flat(changed))
+    flat = attempt_checked(lambda: parse_flat(case, source="run config"))
+    return attempt_checked(lambda: parse(case, required=["data.dataset"])) or flat
 
 
-def judge_damaged(rng: random.Random) -> None:
-    """Damage a run file, and load it."""
+def judge_damaged(rng: random.Random) -> bool:
+    """Damage a run file, and load it; tell whether it still can be used."""
     path = folder() / "run.toml"
     path.write_bytes(mutated(rng.choice(run_files()), rng, rng.choice(run_files())))
-    attempt_checked(lambda: load_run_file(path))
+    return attempt_checked(lambda: load_run_file(path))
 
 
 def attempt(read: Any) -> Any:
@@ -92,11 +91,10 @@ def attempt(read: Any) -> Any:
         return None
 
 
-def attempt_checked(read: Any) -> None:
-    """Read a configuration, and check what was read."""
+def attempt_checked(read: Any) -> bool:
+    """Read a configuration, and check what was read; tell whether both went through."""
     config = attempt(read)
-    if config is not None:
-        attempt(lambda: check(config))
+    return config is not None and attempt(lambda: check(config) or True) is not None
 
 
 @cache

@@ -92,8 +92,8 @@ metrics = st.dictionaries(
 messages = st.tuples(records, metrics, st.booleans())
 
 
-def judge(case: tuple[dict[str, Array], dict[str, Any], bool]) -> None:
-    """Read one reply in every way that there is."""
+def judge(case: tuple[dict[str, Array], dict[str, Any], bool]) -> bool:
+    """Read one reply in every way that there is; tell whether it is one to use."""
     claimed, numbers_of, known = case
     local()
     record = ArrayRecord()
@@ -103,12 +103,13 @@ def judge(case: tuple[dict[str, Array], dict[str, Any], bool]) -> None:
     try:
         content = RecordDict({"arrays": record, "metrics": MetricRecord(said)})
     except (TypeError, ValueError):
-        return  # Flower makes no such record
+        return False  # Flower makes no such record
     message = Message(content, reply_to=Message(RecordDict(), ASKED, "train"))
     reply = reply_from_message(message, "num-examples", SENT)
+    good = False
     if isinstance(reply, Reply):
         row, side = np.empty(LAYOUT.width, np.float32), np.empty(LAYOUT.side_width)
-        refusing(BadReplyError, lambda: admit(reply, LAYOUT, LIMITS, row, side))
+        good = refusing(BadReplyError, lambda: admit(reply, LAYOUT, LIMITS, row, side))
         Intake().collect([reply], LAYOUT, LIMITS)
     contents, _ = usable_evaluations([message], "num-examples", {ASKED})
     mean_of_common_metrics([*contents, content], "num-examples")
@@ -116,16 +117,16 @@ def judge(case: tuple[dict[str, Array], dict[str, Any], bool]) -> None:
     refusing(
         BadReplyError, lambda: decode_parameters(Parameters([a.data for a in claimed.values()], "numpy.ndarray"), SENT)
     )
+    return good
 
 
-def judge_damaged(rng: random.Random) -> None:
-    """Damage a payload, or an object of a whole message, and read it."""
+def judge_damaged(rng: random.Random) -> bool:
+    """Damage a payload, or an object of a whole message, and read it; tell whether it still can be."""
     local()
     if rng.random() < 0.7:
         key = rng.choice(sorted(SENT))
         payload = mutated(saved(SENT[key]), rng, rng.choice(PAYLOADS))
-        refusing(BadReplyError, lambda: decode_npy(payload, key, SENT[key]))
-        return
+        return refusing(BadReplyError, lambda: decode_npy(payload, key, SENT[key]))
     about, tree, contents = whole_message()
     damaged = dict(contents)
     for victim in rng.sample(sorted(contents), rng.choice([1, 1, 2])):
@@ -135,16 +136,18 @@ def judge_damaged(rng: random.Random) -> None:
         RecordDict({"arrays": ArrayRecord({k: Array(np.asarray(a)) for k, a in SENT.items()})}), 11, "train"
     )
     download = Download(link, about, tree, allowance_for(question))  # type: ignore[arg-type]
-    refusing(RefusedReplyError, download.advance)
+    return refusing(RefusedReplyError, download.advance)
 
 
-def refusing(own: type[Exception], act: Any) -> None:
-    """Call ``act``; an error of our own is an answer, any other is a find."""
+def refusing(own: type[Exception], act: Any) -> bool:
+    """Call ``act``; tell whether it went through. An error of our own is an answer, any other is a find."""
     try:
         act()
+        return True
     except own as error:
         if not str(error).isprintable() and own is BadReplyError:
             raise AssertionError(f"a reason that does not print: {error!r}") from error
+        return False
 
 
 @cache

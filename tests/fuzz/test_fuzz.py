@@ -14,7 +14,9 @@ CASES = 400
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_nothing_but_errors_of_our_own(target: str) -> None:
-    fuzz(target, CASES, number=0)
+    counts = fuzz(target, CASES, number=0)
+    assert counts.total() >= CASES
+    assert min(counts[True], counts[False]) > CASES // 50, "cases must come through, and cases must be refused"
 
 
 def test_damage_is_the_same_for_the_same_seed_and_is_damage() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save
 
 from fedsec.runs.checkpoint import (
     Checkpoint,
@@ -84,30 +85,33 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path: Path) -> Non
     content = bytearray(path.read_bytes())
     content[-1] ^= 1  # one bit of one weight
     path.write_bytes(bytes(content))
-    found, notice = newest_checkpoint(path)
+    found, notice = newest_checkpoint(path, trained=True)
     assert found is not None
     assert found.server_round == 4
     assert found.arrays["w"].tolist() == [4.0] * 3
     assert "its content is not what was written" in notice
     assert "set aside as latest.damaged; the run goes on after round 4" in notice
-    assert newest_checkpoint(path)[1] == ""  # told of once
+    assert newest_checkpoint(path, trained=True)[1] == ""  # told of once
 
 
 def test_a_kill_between_the_two_renames_loses_nothing(tmp_path: Path) -> None:
     path = tmp_path / "latest.safetensors"
     saved(path, 4, 5)
     path.unlink()
-    found, notice = newest_checkpoint(path)
+    found, notice = newest_checkpoint(path, trained=True)
     assert found is not None
     assert (found.server_round, notice) == (4, "")
 
 
 def test_without_an_earlier_one_the_run_begins_anew(tmp_path: Path) -> None:
     path = tmp_path / "latest.safetensors"
-    assert newest_checkpoint(path) == (None, "")
+    assert newest_checkpoint(path, trained=False) == (None, "")
     saved(path, 0)
     path.write_bytes(b"garbage")
-    found, notice = newest_checkpoint(path)
+    with pytest.raises(CheckpointError, match="damaged"):
+        newest_checkpoint(path, trained=True)
+    assert path.exists()
+    found, notice = newest_checkpoint(path, trained=False)
     assert found is None
     assert notice.endswith("set aside as latest.damaged; the run begins anew")
 
@@ -118,5 +122,15 @@ def test_with_both_damaged_nothing_is_begun_behind_anybodys_back(tmp_path: Path)
     for file in tmp_path.iterdir():
         file.write_bytes(b"garbage")
     with pytest.raises(CheckpointError, match=r"earlier\.safetensors: damaged"):
-        newest_checkpoint(path)
+        newest_checkpoint(path, trained=True)
     assert path.exists()
+
+
+def test_a_checkpoint_of_an_earlier_version_is_kept_and_named(tmp_path: Path) -> None:
+    path = tmp_path / "latest.safetensors"
+    content = save({"model/w": np.ones(3, np.float32)}, {"format": "1", "round": "15", "order": '["w"]'})
+    path.write_bytes(content)
+    for trained in (False, True):
+        with pytest.raises(CheckpointError, match=r"another version of fedsec wrote it; go on with the version"):
+            newest_checkpoint(path, trained=trained)
+    assert path.read_bytes() == content
