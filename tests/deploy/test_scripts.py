@@ -1,6 +1,7 @@
 """The scripts do what their --help says: certificates and keys that others read, and nothing overwritten."""
 
 import ipaddress
+import os
 import ssl
 import stat
 import subprocess
@@ -18,7 +19,9 @@ HOSTS = ["fedsec.example.org", "localhost", "192.0.2.10", "2001:db8::7"]
 
 
 def script(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([DEPLOY / name, *map(str, arguments)], capture_output=True, text=True, timeout=60)
+    environment = {**os.environ, "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
+    command = [DEPLOY / name, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
 
 
 def done(name: str, *arguments: object) -> str:
