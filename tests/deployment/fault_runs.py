@@ -1,6 +1,7 @@
 """``python -m tests.deployment.fault_runs``: short federations, each with one fault at a random moment, counted.
 
-Needs root (for disks that are small) and a C compiler (for clocks). Writes a table and one line for each run.
+Needs root (for disks that are small) and a C compiler (for clocks). Writes a table and one line for each run; runs
+whose line is in the folder are not done again.
 """
 
 import argparse
@@ -196,6 +197,14 @@ def undisturbed(folder: Path) -> str:
     return str(result["model_sha256"])
 
 
+def already_done(lines: Path) -> dict[int, Outcome]:
+    """Return the runs that a file of lines tells of, by their number."""
+    if not lines.exists():
+        return {}
+    found = [json.loads(line) for line in lines.read_text().splitlines()]
+    return {line.pop("run"): Outcome(**line | {"traces": tuple(line["traces"])}) for line in found}
+
+
 def table(outcomes: Sequence[Outcome]) -> str:
     """Return the counts of each fault in markdown."""
     head = "| fault | runs | finished | resumed | lost | rounds lost | NaN | same model | in the record | no effect |"
@@ -225,7 +234,8 @@ def main() -> None:
     kinds = given.fault or list(FAULTS)
     top = Path(tempfile.mkdtemp(prefix="fedsec-faults-"))
     credentials, reference = make_credentials(top / "certificates", "127.0.0.1"), undisturbed(top / "undisturbed")
-    library, outcomes = compiled(top), list[Outcome]()
+    library = compiled(top)
+    done = already_done(given.out / "faults.jsonl") if given.out else {}
 
     def do(number: int) -> None:
         place, fault = top / f"run{number}", kinds[number % len(kinds)]
@@ -234,7 +244,7 @@ def main() -> None:
         except Exception as error:
             print(f"run {number}, {fault}: {type(error).__name__}: {error}; see {place}", flush=True)
             raise
-        outcomes.append(outcome)
+        done[number] = outcome
         line = json.dumps({"run": number, **asdict(outcome)})
         print(line, flush=True)
         if given.out:
@@ -245,8 +255,8 @@ def main() -> None:
             shutil.rmtree(place)
 
     with ThreadPoolExecutor(given.at_once) as threads:
-        list(threads.map(do, range(given.runs)))
-    text = table(outcomes)
+        list(threads.map(do, [number for number in range(given.runs) if number not in done]))
+    text = table(list(done.values()))
     print(text)
     if given.out:
         (given.out / "faults.md").write_text(text)
