@@ -17,6 +17,7 @@ from pydantic.dataclasses import dataclass as validated
 from pydantic_core import PydanticCustomError
 
 from fedsec.attacks.triggers import Corner, TriggerKind
+from fedsec.data.balancing import Fill
 from fedsec.defenses.flame import ClusteredBy
 from fedsec.defenses.krum import Distance, Neighbours
 from fedsec.defenses.mean import Weighting
@@ -33,6 +34,9 @@ PartitionName = Literal["iid", "label-skew", "dirichlet", "one-class", "own"]
 MomentumBuffer = Literal["reset", "kept"]
 Shortage = Literal["stop", "wait", "skip"]
 ModelName = Literal["lenet5", "resnet18"]
+GANS = ("cgan", "cwgan")
+BalanceName = Literal["none", "cgan", "cwgan", "repeat", "augment"]
+Precision = Literal["auto", "bf16", "float32"]
 
 _SECTION = ConfigDict(
     extra="forbid",
@@ -106,7 +110,31 @@ class DataSection:
     classes: str = _about('own: names of the classes in order, with commas; "" are those of the data set', "")
     q: Float = _about("label skew: probability that an example goes to its class's group", 0.3, gt=0.0, le=1.0)
     alpha: Float = _about("concentration of the Dirichlet partition; small is skewed", 0.5, gt=0.0, le=1e6)
-    balance: Literal["none"] = _about("what fills a client's missing classes", "none")
+    balance: BalanceName = _about(
+        "what fills a client's classes: cgan, cwgan (a GAN of its own), repeat (its images), augment (moved ones)",
+        "none",
+    )
+    fill: Count | Fill = _about(
+        "up to where each class is filled: largest or mean of the client's classes, or a number", "largest"
+    )
+    balance_above: Float = _about(
+        "a client fills only above this skew (0: even classes, 1 - 1/classes: one)", 0.1, ge=0.0, le=1.0
+    )
+
+
+@validated(frozen=True, config=_SECTION)
+class GanSection:
+    """The GAN by which each client fills its classes, with ``data.balance`` cgan or cwgan."""
+
+    steps: Count = _about("steps of the generator", 1200)
+    batch_size: Count = _about("images in a step, evenly of the client's classes", 64)
+    learning_rate: Float = _about("step size of Adam", 0.001, gt=0.0, le=1.0)
+    latent: Count = _about("length of the noise z", 64)
+    width: Count = _about("channels of the generator's widest layer", 32)
+    shift: Int = _about("pixels by which real and generated images are moved at random in training", 2, ge=0, le=16)
+    critic_steps: Count = _about("cwgan: steps of the critic for each of the generator", 5)
+    penalty: Float = _about("cwgan: weight of the gradient penalty (lambda)", 10.0, gt=0.0, le=1e6)
+    precision: Precision = _about("auto: bf16 where the processor has it", "auto")
 
 
 @validated(frozen=True, config=_SECTION)
@@ -144,6 +172,7 @@ class FederationSection:
     node_timeout: Float = _about(
         "seconds to wait for clients that are not connected, at the start and before each round", 120.0, gt=0.0
     )
+    balance_timeout: Float = _about("seconds after which a client that fills its classes is given up", 86400.0, gt=0.0)
     device: Literal["auto", "cpu", "cuda"] = _about("where the clients train; auto takes a GPU if there is one", "auto")
     gpus_per_client: Float = _about("share of a GPU that a client takes on Ray; 0 shares all evenly", 0.0, ge=0, le=1)
     cohort_size: Int = _about("most clients trained at once with --engine cohort; 0 measures", 0, ge=0, le=10_000)
@@ -201,6 +230,7 @@ class RunConfig:
 
     run: RunSection = Field(default_factory=RunSection)
     data: DataSection = Field(default_factory=DataSection)
+    gan: GanSection = Field(default_factory=GanSection)
     model: ModelSection = Field(default_factory=ModelSection)
     federation: FederationSection = Field(default_factory=FederationSection)
     attack: AttackSection = Field(default_factory=AttackSection)
@@ -262,7 +292,11 @@ def identity(config: RunConfig) -> dict[str, Scalar]:
     """Return the part of the configuration that decides a run's numbers: all but its name, folder and time-outs."""
     left_out = {"run.name", "run.output", "run.resume", "federation.round-timeout", "federation.node-timeout"}
     left_out |= {"federation.device", "federation.gpus-per-client", "federation.cohort-size"}
-    left_out |= {"federation.min-clients", "federation.shortage"}
+    left_out |= {"federation.min-clients", "federation.shortage", "federation.balance-timeout"}
+    if config.data.balance not in GANS:
+        left_out |= {f"gan.{field.name.replace('_', '-')}" for field in fields(GanSection)}
+    if config.data.balance == "none":
+        left_out |= {"data.fill", "data.balance-above"}
     flat = {key: value for key, value in flatten(config).items() if key not in left_out}
     # Keys that came later: at these values a run of before them has the same numbers, so it has the same identity.
     return {key: same_numbers(value) for key, value in flat.items() if key not in LATER or value != LATER[key]}
