@@ -1,7 +1,6 @@
 """A table of runs: a base run, the axes along which its cells differ, and the published numbers."""
 
 import itertools
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -9,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from fedsec.runs.checks import check
-from fedsec.runs.config import NAME, NAME_RULE, Flat, RunConfig, Scalar, flatten, known_keys
+from fedsec.runs.config import Flat, RunConfig, Scalar, flatten, known_keys
 from fedsec.runs.loading import REQUIRED, ConfigError, overridden, parse, read_toml
 from fedsec.runs.record import config_hash
+from fedsec.runs.table_checks import MEASURES, combination, covers, problems_in
 from fedsec.strategies import STRATEGIES
 from fedsec.strategies.build import options_of
 
-NOT_SECTIONS = ("title", "seeds", "axes", "floor", "published")
-MEASURES = ("MA", "BA")
+NOT_SECTIONS = ("title", "seeds", "axes", "left-out", "floor", "published")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +61,7 @@ class Table:
         axes: values of each key that the cells differ in.
         floor: what is changed to measure a cell without an attack; empty for no such runs.
         published: the published cells.
+        left_out: combinations of the axes that the table does not have: values on some of them.
     """
 
     path: Path
@@ -71,6 +71,7 @@ class Table:
     axes: dict[str, list[Scalar]]
     floor: Flat = field(default_factory=dict)
     published: tuple[Published, ...] = ()
+    left_out: tuple[dict[str, list[Scalar]], ...] = ()
 
     @property
     def name(self) -> str:
@@ -80,8 +81,10 @@ class Table:
     def cells(self) -> Iterator[Cell]:
         """Yield the cells, the last axis changing fastest; those without an attack come first."""
         for floor in (True, False) if self.floor else (False,):
-            for values in itertools.product(*self.axes.values()):
-                yield Cell(dict(zip(self.axes, values, strict=True)), floor)
+            for cell in itertools.product(*self.axes.values()):
+                at = dict(zip(self.axes, cell, strict=True))
+                if not any(covers(values, at) for values in self.left_out):
+                    yield Cell(at, floor)
 
     def config(self, cell: Cell, seed: int, overrides: Flat | None = None) -> RunConfig:
         """Return a cell's configuration: base, axes, floor, then ``overrides``.
@@ -120,13 +123,7 @@ def load_table(path: Path) -> Table:
         ConfigError: the file cannot be used.
     """
     content = read_toml(path)
-    problems = list(_problems(content))
-    if not NAME.fullmatch(path.stem):
-        problems.insert(
-            0,
-            f"the file's name: found {path.stem!r}, which becomes the name of the folder of runs; "
-            f"expected {NAME_RULE}; rename the file",
-        )
+    problems = list(problems_in(content, path.stem))
     if problems:
         raise ConfigError(problems, str(path))
     base = {key: value for key, value in content.items() if key not in NOT_SECTIONS}
@@ -139,6 +136,7 @@ def load_table(path: Path) -> Table:
         axes={key: list(values) for key, values in content["axes"].items()},
         floor=dict(content.get("floor", {})),
         published=tuple(_published(entry) for entry in content.get("published", [])),
+        left_out=tuple(combination(entry) for entry in content.get("left-out", [])),
     )
     unused = _unused_options(table)
     if unused:
@@ -174,47 +172,6 @@ def _unused_options(table: Table) -> list[str]:
 def _published(entry: Mapping[str, Any]) -> Published:
     numbers = {name: (float(entry[name][0]), float(entry[name][1])) for name in MEASURES if name in entry}
     return Published(dict(entry["at"]), numbers)
-
-
-def _problems(content: Mapping[str, Any]) -> Iterator[str]:
-    if not isinstance(content.get("title"), str):
-        yield f"title: found {content.get('title')!r}; expected the table's title as a text"
-    axes = content.get("axes")
-    if not isinstance(axes, Mapping) or not axes:
-        yield f"axes: found {axes!r}; expected a table of keys with lists of values"
-        return
-    for key, values in axes.items():
-        if key not in known_keys():
-            yield f"axes: {key!r} is no key of a run"
-        if not isinstance(values, list) or not values:
-            yield f"axes: {key!r} has {values!r}; expected a list of values"
-    seeds = content.get("seeds", 1)
-    whole = isinstance(seeds, int) and not isinstance(seeds, bool) and seeds > 0
-    several = isinstance(seeds, list) and seeds and all(isinstance(seed, int) and seed >= 0 for seed in seeds)
-    if not whole and not several:
-        yield f"seeds: found {seeds!r}; expected how many, or a list of them"
-    if not isinstance(content.get("floor", {}), Mapping):
-        yield f"floor: found {content['floor']!r}; expected a table of keys and values"
-    yield from _published_problems(content.get("published", []), axes)
-
-
-def _published_problems(published: Any, axes: Mapping[str, Any]) -> Iterator[str]:
-    if not isinstance(published, list):
-        yield f"published: found {published!r}; expected [[published]] tables"
-        return
-    for number, entry in enumerate(published, start=1):
-        at = entry.get("at") if isinstance(entry, Mapping) else None
-        if not isinstance(at, Mapping) or set(at) != set(axes):
-            yield f"published {number}: at must give a value for each of {sorted(axes)}; found {json.dumps(at)}"
-            continue
-        for name in set(entry) - {"at"}:
-            pair = entry[name]
-            numbers = isinstance(pair, list) and len(pair) == 2 and all(isinstance(x, int | float) for x in pair)
-            if name not in MEASURES or not numbers:
-                yield f"published {number}: found {name} = {pair!r}; expected MA or BA = [mean, spread]"
-        for key, value in at.items():
-            if isinstance(axes[key], list) and value not in axes[key]:
-                yield f"published {number}: {key} = {value!r} is not on the axis {axes[key]}"
 
 
 def axis_columns(config: RunConfig, axes: Iterable[str]) -> Flat:

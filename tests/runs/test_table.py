@@ -58,6 +58,25 @@ def test_cells_are_the_product_of_the_axes_and_the_floor_is_run_once(tmp_path: P
     assert table.published[0].numbers == {"MA": (90.0, 1.5)}
 
 
+LEFT_OUT = """
+[[left-out]]
+"data.q" = 0.1
+"defense.strategy" = ["krum"]
+"""
+
+
+def test_combinations_that_are_left_out_are_not_run_and_neither_is_their_floor(tmp_path: Path) -> None:
+    table = load_table(write(tmp_path, TABLE.replace('"defense.strategy" = "fedavg"\n', "") + LEFT_OUT))
+    cells = [(cell.at["data.q"], cell.at["defense.strategy"]) for cell in table.cells()]
+    assert cells == 2 * [(0.1, "fedavg"), (0.5, "fedavg"), (0.5, "krum")]
+    assert len(table.runs(table.seeds)) == 2 * len(cells)
+
+
+def test_an_axis_that_an_entry_does_not_name_is_left_out_whole(tmp_path: Path) -> None:
+    table = load_table(write(tmp_path, TABLE + '[[left-out]]\n"data.q" = [0.1]\n'))
+    assert {cell.at["data.q"] for cell in table.cells()} == {0.5}
+
+
 def test_each_cell_keeps_the_options_of_its_own_strategy(tmp_path: Path) -> None:
     table = load_table(write(tmp_path, TABLE))
     options = {str(cell.at["defense.strategy"]): config.defense.options() for cell, config in table.runs([0])}
@@ -101,6 +120,25 @@ def test_a_mistake_in_a_table_is_explained(old: str, new: str, expected: str, tm
     assert old in TABLE
     with pytest.raises(ConfigError, match=expected):
         load_table(write(tmp_path, TABLE.replace(old, new)))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("[[left-out]]", "[left-out]", r"left-out: found \{.*\}; expected \[\[left-out\]\] tables"),
+        ('"data.q" = 0.1\n"defense.strategy" = ["krum"]', "", r"left-out 1: found \{\}; expected values on some of"),
+        ('"data.q" = 0.1', '"data.alpha" = 0.1', r"left-out 1: 'data.alpha' is not among the axes \['data.q'"),
+        ('"data.q" = 0.1', '"data.q" = 0.2', r"left-out 1: data.q = 0.2 is not on the axis \[0.1, 0.5\]"),
+        ('["krum"]', '["krum", "crumb"]', "left-out 1: defense.strategy = 'crumb' is not on the axis"),
+        ('["krum"]', "[]", "left-out 1: defense.strategy has no value; expected some of the axis"),
+        ('"data.q" = 0.1', '"data.q" = 0.5', "published 1: this cell is left out by left-out 1"),
+        ('0.1\n"defense.strategy" = ["krum"]', "[0.1, 0.5]", "left-out: found entries that leave out every cell"),
+    ],
+)
+def test_a_mistake_in_what_is_left_out_is_explained(old: str, new: str, expected: str, tmp_path: Path) -> None:
+    assert old in LEFT_OUT
+    with pytest.raises(ConfigError, match=expected):
+        load_table(write(tmp_path, TABLE + LEFT_OUT.replace(old, new)))
 
 
 @pytest.mark.parametrize("name", ["my demo.toml", ".toml", "a" * 65 + ".toml"])
