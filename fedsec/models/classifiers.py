@@ -1,11 +1,10 @@
 """The classifiers by name."""
 
-import threading
 from collections.abc import Callable
 
-import torch
 from torch import nn
 
+from fedsec.models.drawing import drawn_from
 from fedsec.models.lenet import LeNet5
 
 
@@ -18,15 +17,8 @@ def _resnet18(channels: int, size: int, num_classes: int) -> nn.Module:
 CLASSIFIERS: dict[str, Callable[[int, int, int], nn.Module]] = {"lenet5": LeNet5, "resnet18": _resnet18}
 """A function of channels, image size and number of classes for every classifier."""
 
-_drawing = threading.Lock()
-"""Layers draw their weights from the one generator of the process: one network at a time, whatever the thread."""
-
 
 def build_classifier(name: str, channels: int, size: int, num_classes: int, *, seed: int | None = None) -> nn.Module:
     """Return the classifier ``name``; with a ``seed`` its initial weights are drawn from that seed alone."""
-    with _drawing:
-        if seed is None:
-            return CLASSIFIERS[name](channels, size, num_classes)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            return CLASSIFIERS[name](channels, size, num_classes)
+    with drawn_from(seed):
+        return CLASSIFIERS[name](channels, size, num_classes)

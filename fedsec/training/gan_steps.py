@@ -1,0 +1,128 @@
+"""One step of a conditional GAN, and one of a conditional Wasserstein GAN with gradient penalty.
+
+Goodfellow et al., *Generative Adversarial Nets*, 2014.  arXiv:1406.2661
+Gulrajani et al., *Improved Training of Wasserstein GANs*, 2017.  arXiv:1704.00028
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from fedsec.training.gan_batches import BalancedBatches, as_floats, random_shifts, shifted
+
+Losses = tuple[torch.Tensor, torch.Tensor]
+
+
+@dataclass(slots=True)
+class Pair:
+    """A generator and its opponent, their optimisers, and what they train on.
+
+    Attributes:
+        generator: from noise and labels to images in [-1, 1].
+        critic: from images and labels to scores; a discriminator's are logits.
+        generator_optimiser: of the generator.
+        critic_optimiser: of the critic.
+        batches: the client's images.
+        latent: length of the noise.
+        shift: pixels by which real and generated images are moved.
+        draws: CPU generator of noise, shifts and mixtures.
+        autocast: in which arithmetic the networks compute.
+    """
+
+    generator: nn.Module
+    critic: nn.Module
+    generator_optimiser: torch.optim.Optimizer
+    critic_optimiser: torch.optim.Optimizer
+    batches: BalancedBatches
+    latent: int
+    shift: int
+    draws: torch.Generator
+    autocast: Callable[[], torch.autocast]
+
+    def real(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the next batch of real images, moved, in [-1, 1], and their classes."""
+        images, labels = self.batches.next()
+        return as_floats(self.moved(images)), labels
+
+    def fake(self, labels: torch.Tensor) -> torch.Tensor:
+        """Return a generated image for each label, not yet moved."""
+        z = torch.randn(len(labels), self.latent, generator=self.draws).to(labels.device)
+        with self.autocast():
+            images: torch.Tensor = self.generator(z, labels)
+        return images.float()
+
+    def moved(self, images: torch.Tensor) -> torch.Tensor:
+        """Return images moved at random; real and generated ones alike, or the critic would learn the difference."""
+        if not self.shift:
+            return images
+        return shifted(images, random_shifts(len(images), self.shift, self.draws))
+
+    def scores(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Return what the critic gives to each image, (N,) float32."""
+        with self.autocast():
+            scores: torch.Tensor = self.critic(images.contiguous(memory_format=torch.channels_last), labels)
+        return scores.float()
+
+
+def min_max_step(pair: Pair) -> Losses:
+    """Train discriminator and generator once, and return the losses of generator and discriminator.
+
+    The discriminator minimises -log D(x) - log(1 - D(G(z))), the generator -log D(G(z)) (non-saturating).
+    """
+    real, labels = pair.real()
+    fake = pair.fake(labels)
+    moved = pair.moved(fake)
+    both = pair.scores(torch.cat([real, moved.detach()]), labels.repeat(2))
+    on_real, on_fake = both.chunk(2)
+    critic_loss = F.softplus(-on_real).mean() + F.softplus(on_fake).mean()
+    _descend(pair.critic_optimiser, critic_loss)
+    pair.critic.requires_grad_(False)
+    generator_loss = F.softplus(-pair.scores(moved, labels)).mean()
+    _descend(pair.generator_optimiser, generator_loss)
+    pair.critic.requires_grad_(True)
+    return generator_loss.detach(), critic_loss.detach()
+
+
+def wasserstein_step(pair: Pair, critic_steps: int, penalty: float) -> Losses:
+    """Train the critic ``critic_steps`` times and the generator once; return the losses of generator and critic.
+
+    The critic minimises E C(G(z)) - E C(x) + penalty * P, the generator -E C(G(z)).
+    """
+    for _ in range(critic_steps):
+        real, labels = pair.real()
+        with torch.no_grad():
+            fake = pair.moved(pair.fake(labels))
+        on_real, on_fake = pair.scores(torch.cat([real, fake]), labels.repeat(2)).chunk(2)
+        mixture = torch.rand(len(real), 1, 1, 1, generator=pair.draws).to(real.device)
+        between = mixture * real + (1 - mixture) * fake
+        critic_loss = wasserstein_loss(on_real, on_fake) + penalty * gradient_penalty(pair.scores, between, labels)
+        _descend(pair.critic_optimiser, critic_loss)
+    pair.critic.requires_grad_(False)
+    generator_loss = -pair.scores(pair.moved(pair.fake(labels)), labels).mean()
+    _descend(pair.generator_optimiser, generator_loss)
+    pair.critic.requires_grad_(True)
+    return generator_loss.detach(), critic_loss.detach()
+
+
+def wasserstein_loss(on_real: torch.Tensor, on_fake: torch.Tensor) -> torch.Tensor:
+    """Return what a critic minimises: the mean score of generated images less that of real ones."""
+    return on_fake.mean() - on_real.mean()
+
+
+def gradient_penalty(
+    scores: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], images: torch.Tensor, labels: torch.Tensor
+) -> torch.Tensor:
+    """Return P = E (|grad C(x)| - 1)^2 over ``images`` (N, C, H, W), each one's L2 norm; differentiable."""
+    images = images.detach().requires_grad_()
+    (slope,) = torch.autograd.grad(scores(images, labels).sum(), images, create_graph=True)
+    penalty: torch.Tensor = (slope.flatten(1).norm(dim=1) - 1).square().mean()
+    return penalty
+
+
+def _descend(optimiser: torch.optim.Optimizer, loss: torch.Tensor) -> None:
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimiser.step()
