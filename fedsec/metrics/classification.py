@@ -1,9 +1,29 @@
 """Accuracies in percent, 0 to 100."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 Classes = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class ClassAccuracy:
+    """Percent of images that are classified right.
+
+    Attributes:
+        overall: of all images.
+        per_class: of each class; ``None`` for a class without images.
+    """
+
+    overall: float
+    per_class: list[float | None]
+
+
+def class_accuracy(predicted: Classes, labels: Classes, num_classes: int) -> ClassAccuracy:
+    """Return the percent of the images (N,) that are classified right, of all and of each class."""
+    return ClassAccuracy(main_task_accuracy(predicted, labels), class_accuracies(predicted, labels, num_classes))
 
 
 def main_task_accuracy(predicted: Classes, labels: Classes) -> float:

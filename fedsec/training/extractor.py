@@ -1,0 +1,155 @@
+"""Features by a classifier that is trained on the data set itself: they need nothing but the data set.
+
+Its scores say how generated images look to a network that knows these classes and no other. They have nothing to do
+with Inception's, nor with those of the same network trained on another data set.
+"""
+
+import hashlib
+import json
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from filelock import FileLock
+from numpy.typing import NDArray
+
+from fedsec.data.datasets import ImageDataset
+from fedsec.data.sources import DataError
+from fedsec.metrics.classification import ClassAccuracy, class_accuracy, main_task_accuracy
+from fedsec.metrics.generation import Features, ScoreError
+from fedsec.models.feature_net import FeatureNet
+from fedsec.tensors import DamagedError, arrays_hash, read_tensors, write_tensors
+from fedsec.training.batches import Normalisation, on_device
+from fedsec.training.classifier import TrainingSettings, sgd, train_classifier
+from fedsec.training.evaluation import predict
+from fedsec.training.extraction import Images, check_images, extract
+from fedsec.training.parameters import get_arrays, set_arrays
+from fedsec.training.threads import one_thread
+
+FORMAT = 1
+BATCH = 500
+SEED = 0
+"""Of the weights and the order of the examples. No run's seed: all runs on a data set are to share an extractor."""
+
+EPOCHS = tuple(TrainingSettings(1, 64, rate, momentum=0.9) for rate in (0.05, 0.05, 0.01))
+
+
+class ClassifierExtractor:
+    """A classifier of a data set's own classes, and the features by which it tells them apart.
+
+    Args:
+        network: with its weights.
+        dataset: the data set's name.
+        normalise: turns bytes into what the network takes.
+        device: where to compute.
+        accuracy: of the classifier on the test split, in percent; ``None`` where there is none.
+
+    Attributes:
+        name: ``"fedsec classifier, "``, the data set, and eight digits of the weights' SHA-256: trained on another
+            machine the weights differ, and so do the scores.
+    """
+
+    def __init__(
+        self,
+        network: FeatureNet,
+        dataset: str,
+        normalise: Normalisation,
+        device: torch.device,
+        accuracy: float | None,
+    ) -> None:
+        digest = arrays_hash(get_arrays(network))[:8]
+        self.name = f"fedsec classifier, {Path(dataset).name}, {digest}"
+        self.network = network.to(device).to(memory_format=torch.channels_last).eval()
+        self.normalise, self.device, self.accuracy = normalise, device, accuracy
+
+    def __call__(self, images: Images) -> Features:
+        """Return activations (N, 128) and logits (N, classes) float64 of ``images`` (N, C, H, W) uint8.
+
+        Raises:
+            ScoreError: the images are of another dtype or shape.
+        """
+        check_images(images)
+        if images.shape[1:] != self.network.shape:
+            raise ScoreError(
+                f"'{self.name}' takes images of {self.network.shape} (channels, height, width); got {images.shape[1:]}"
+            )
+        return extract(self._compute, images, BATCH, self.device, self.name)
+
+    def recognised(self, images: Images, labels: NDArray[np.int64]) -> ClassAccuracy:
+        """Return which share of ``images`` (N, C, H, W) is taken for the class (N,) that each was made for."""
+        num_classes = self.network.classify.out_features
+        return class_accuracy(self(images).logits.argmax(1), labels, num_classes)
+
+    def _compute(self, batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        activations = self.network.features(self.normalise(batch))
+        return activations.double(), self.network.classify(activations).double()
+
+
+def classifier_extractor(
+    train: ImageDataset, test: ImageDataset | None = None, device: torch.device | None = None
+) -> ClassifierExtractor:
+    """Return the extractor of a data set from the file beside its decoded images; the first call trains it.
+
+    Any number of processes may call this at once: one trains, the others wait for it.
+
+    Args:
+        train: the training split.
+        test: the test split, on which the new classifier is measured.
+        device: where to train and compute; the CPU by default.
+
+    Raises:
+        DataError: the file is damaged.
+        ValueError: the images are too small.
+    """
+    device = device or torch.device("cpu")
+    path = train.folder / f"features-{_key(train)}.safetensors"
+    network = _network(train)
+    if not path.exists():
+        with FileLock(path.with_suffix(".lock")):
+            if not path.exists():
+                _train(network, train, test, device, path)
+    try:
+        arrays, about = read_tensors(path)
+        set_arrays(network, list(arrays.values()))
+    except (DamagedError, ValueError) as error:
+        raise DataError(
+            f"data.dataset: the feature extractor of {train.name!r} is damaged ({error}); delete {path}"
+        ) from error
+    return ClassifierExtractor(network, train.name, _normalise(train), device, json.loads(about["accuracy"]))
+
+
+def _key(train: ImageDataset) -> str:
+    made_of = [FORMAT, SEED, [asdict(epoch) for epoch in EPOCHS], train.mean, train.std, len(train.classes)]
+    return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:12]
+
+
+def _network(train: ImageDataset) -> FeatureNet:
+    generator = torch.Generator().manual_seed(SEED)
+    return FeatureNet(train.images.shape[1:], len(train.classes), generator)
+
+
+def _normalise(train: ImageDataset) -> Normalisation:
+    return Normalisation(train.mean, train.std)
+
+
+def _train(
+    network: FeatureNet, train: ImageDataset, test: ImageDataset | None, device: torch.device, path: Path
+) -> None:
+    started, normalise = time.monotonic(), _normalise(train)
+    network.to(device).to(memory_format=torch.channels_last)
+    examples = on_device(train.images, train.labels, device)
+    order, optimiser = torch.Generator().manual_seed(SEED), sgd(network, EPOCHS[0])
+    with one_thread():
+        for settings in EPOCHS:
+            for group in optimiser.param_groups:
+                group["lr"] = settings.learning_rate
+            train_classifier(network, *examples, normalise, settings, order, optimiser)
+        accuracy = None
+        if test is not None:
+            accuracy = main_task_accuracy(
+                predict(network, *on_device(test.images, test.labels, device), normalise)[0], test.labels
+            )
+    about = {"accuracy": accuracy, "seconds": time.monotonic() - started, "device": device.type, "dataset": train.name}
+    write_tensors(path, get_arrays(network), {key: json.dumps(value) for key, value in about.items()})
