@@ -134,11 +134,11 @@ def generation_scores(
             f"and {len(real)} real images, {subsets} subsets of {subset_size}"
         )
     mean, std = inception_score(generated, splits=splits)
-    made, found = torch.from_numpy(generated.activations), torch.from_numpy(real.activations)
-    statistics = (fid_features_to_statistics(made), fid_features_to_statistics(found))
-    fid = fid_statistics_to_metric(*statistics, verbose=False)[KEY_METRIC_FID]
     size = min(subset_size, fewest)
-    kid = kid_features_to_metric(made, found, kid_subsets=subsets, kid_subset_size=size, verbose=False)
+    made, found = torch.from_numpy(generated.activations), torch.from_numpy(real.activations)
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is told by the error
+        fid = _frechet(made, found)
+        kid = kid_features_to_metric(made, found, kid_subsets=subsets, kid_subset_size=size, verbose=False)
     return GenerationScores(
         mean,
         std,
@@ -150,6 +150,15 @@ def generation_scores(
         size,
         generated.extractor,
     )
+
+
+def _frechet(made: torch.Tensor, found: torch.Tensor) -> float:
+    try:
+        statistics = fid_features_to_statistics(made), fid_features_to_statistics(found)
+        distance: float = fid_statistics_to_metric(*statistics, verbose=False)[KEY_METRIC_FID]
+    except np.linalg.LinAlgError:  # a covariance that is not finite
+        return math.nan
+    return distance
 
 
 def inception_score(features: Features, *, splits: int = SPLITS) -> tuple[float, float]:
@@ -173,7 +182,5 @@ def _described(features: Features) -> str:
 
 def _finite(name: str, score: float) -> float:
     if not math.isfinite(score):
-        raise ScoreError(
-            f"{name} is {score}: the features are too large for their precision; use float64 or scale them"
-        )
+        raise ScoreError(f"{name} is {score}: the features are too large for its formula")
     return score

@@ -17,37 +17,24 @@ class FeatureNet(nn.Module):
     Args:
         shape: (channels, height, width) of an image; at least 8 x 8 pixels.
         num_classes: number of outputs.
-        generator: where the weights are drawn from, so that no other draw of the process changes them.
     """
 
-    def __init__(self, shape: tuple[int, ...], num_classes: int, generator: torch.Generator) -> None:
+    def __init__(self, shape: tuple[int, ...], num_classes: int) -> None:
         super().__init__()
         channels, height, width = shape
         if min(height, width) < 8:
             raise ValueError(f"the feature network needs images of at least 8 x 8 pixels; got {height} x {width}.")
         self.shape = (channels, height, width)
-        size = max(height, width)
         layers: list[nn.Module] = []
-        with torch.device("meta"):  # which draws no weights
-            while size > LARGEST:
-                layers += _convolution(channels, 16, stride=2)
-                channels, size = 16, (size + 1) // 2
-            for kept in (32, 64, FEATURES):
-                layers += [*_convolution(channels, kept), nn.MaxPool2d(2)]
-                channels = kept
-            self.layers = nn.Sequential(*layers)
-            self.classify = nn.Linear(FEATURES, num_classes)
-        self.to_empty(device="cpu")
-        self._draw(generator)
-
-    def _draw(self, generator: torch.Generator) -> None:
-        for module in self.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.reset_parameters()
-            elif isinstance(module, nn.Conv2d | nn.Linear):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+        side = max(height, width)
+        while side > LARGEST:
+            layers += _convolution(channels, 16, stride=2)
+            channels, side = 16, (side + 1) // 2
+        for kept in (32, 64, FEATURES):
+            layers += [*_convolution(channels, kept), nn.MaxPool2d(2)]
+            channels = kept
+        self.layers = nn.Sequential(*layers)
+        self.classify = nn.Linear(FEATURES, num_classes)
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """Return the features (N, 128) of normalised ``images`` (N, channels, height, width)."""

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from fedsec.metrics.generation import Features, ScoreError
 
 Images = NDArray[np.uint8]
+Labels = NDArray[np.int64]
 
 
 class Extractor(Protocol):
@@ -33,6 +34,19 @@ def check_images(images: Images) -> None:
         raise ScoreError(
             f"images must be uint8 of shape (images, channels, height, width), at least one; "
             f"got {images.dtype} of shape {images.shape}"
+        )
+
+
+def check_labels(images: Images, labels: Labels, num_classes: int) -> None:
+    """Check that checked ``images`` (N, C, H, W) have one of ``num_classes`` classes each.
+
+    Raises:
+        ScoreError: ``labels`` are not (N,), or a class is none.
+    """
+    if labels.shape != (len(images),) or labels.min() < 0 or labels.max() >= num_classes:
+        raise ScoreError(
+            f"labels must be ({len(images)},) with classes 0 to {num_classes - 1}; "
+            f"got shape {labels.shape}, {labels.min()} to {labels.max()}"
         )
 
 

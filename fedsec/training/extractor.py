@@ -6,25 +6,24 @@ with Inception's, nor with those of the same network trained on another data set
 
 import hashlib
 import json
+import math
 import time
-from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import torch
 from filelock import FileLock
-from numpy.typing import NDArray
 
 from fedsec.data.datasets import ImageDataset
 from fedsec.data.sources import DataError
 from fedsec.metrics.classification import ClassAccuracy, class_accuracy, main_task_accuracy
 from fedsec.metrics.generation import Features, ScoreError
+from fedsec.models.drawing import drawn_from
 from fedsec.models.feature_net import FeatureNet
-from fedsec.tensors import DamagedError, arrays_hash, read_tensors, write_tensors
+from fedsec.tensors import arrays_hash, read_tensors, write_tensors
 from fedsec.training.batches import Normalisation, on_device
 from fedsec.training.classifier import TrainingSettings, sgd, train_classifier
 from fedsec.training.evaluation import predict
-from fedsec.training.extraction import Images, check_images, extract
+from fedsec.training.extraction import Images, Labels, check_images, check_labels, extract
 from fedsec.training.parameters import get_arrays, set_arrays
 from fedsec.training.threads import one_thread
 
@@ -33,7 +32,11 @@ BATCH = 500
 SEED = 0
 """Of the weights and the order of the examples. No run's seed: all runs on a data set are to share an extractor."""
 
-EPOCHS = tuple(TrainingSettings(1, 64, rate, momentum=0.9) for rate in (0.05, 0.05, 0.01))
+RATES = (0.05, 0.05, 0.01)
+"""Learning rates, one after the other."""
+
+EXAMPLES = 10_000
+"""For each of them the examples go through once, and so often that there are as many as this."""
 
 
 class ClassifierExtractor:
@@ -77,9 +80,15 @@ class ClassifierExtractor:
             )
         return extract(self._compute, images, BATCH, self.device, self.name)
 
-    def recognised(self, images: Images, labels: NDArray[np.int64]) -> ClassAccuracy:
-        """Return which share of ``images`` (N, C, H, W) is taken for the class (N,) that each was made for."""
+    def recognised(self, images: Images, labels: Labels) -> ClassAccuracy:
+        """Return which share of ``images`` (N, C, H, W) is taken for the class (N,) that each was made for.
+
+        Raises:
+            ScoreError: images or labels are of another dtype or shape, or a class is none.
+        """
         num_classes = self.network.classify.out_features
+        check_images(images)
+        check_labels(images, labels, num_classes)
         return class_accuracy(self(images).logits.argmax(1), labels, num_classes)
 
     def _compute(self, batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -101,55 +110,63 @@ def classifier_extractor(
 
     Raises:
         DataError: the file is damaged.
+        ScoreError: the classifier did not learn.
         ValueError: the images are too small.
     """
     device = device or torch.device("cpu")
     path = train.folder / f"features-{_key(train)}.safetensors"
-    network = _network(train)
     if not path.exists():
         with FileLock(path.with_suffix(".lock")):
             if not path.exists():
-                _train(network, train, test, device, path)
+                _write(path, train, test, device)
+    network = _network(train)
     try:
         arrays, about = read_tensors(path)
         set_arrays(network, list(arrays.values()))
-    except (DamagedError, ValueError) as error:
+        accuracy = json.loads(about["accuracy"])
+    except (KeyError, ValueError) as error:
         raise DataError(
             f"data.dataset: the feature extractor of {train.name!r} is damaged ({error}); delete {path}"
         ) from error
-    return ClassifierExtractor(network, train.name, _normalise(train), device, json.loads(about["accuracy"]))
+    return ClassifierExtractor(network, train.name, _normalise(train), device, accuracy)
 
 
 def _key(train: ImageDataset) -> str:
-    made_of = [FORMAT, SEED, [asdict(epoch) for epoch in EPOCHS], train.mean, train.std, len(train.classes)]
+    made_of = [FORMAT, SEED, RATES, EXAMPLES, train.images.shape, train.mean, train.std, len(train.classes)]
     return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:12]
 
 
 def _network(train: ImageDataset) -> FeatureNet:
-    generator = torch.Generator().manual_seed(SEED)
-    return FeatureNet(train.images.shape[1:], len(train.classes), generator)
+    with drawn_from(SEED):
+        return FeatureNet(train.images.shape[1:], len(train.classes))
 
 
 def _normalise(train: ImageDataset) -> Normalisation:
     return Normalisation(train.mean, train.std)
 
 
-def _train(
-    network: FeatureNet, train: ImageDataset, test: ImageDataset | None, device: torch.device, path: Path
-) -> None:
+def _write(path: Path, train: ImageDataset, test: ImageDataset | None, device: torch.device) -> None:
+    """Train a network and write it to ``path``, with its accuracy."""
     started, normalise = time.monotonic(), _normalise(train)
-    network.to(device).to(memory_format=torch.channels_last)
-    examples = on_device(train.images, train.labels, device)
-    order, optimiser = torch.Generator().manual_seed(SEED), sgd(network, EPOCHS[0])
+    network = _network(train).to(device).to(memory_format=torch.channels_last)
     with one_thread():
-        for settings in EPOCHS:
-            for group in optimiser.param_groups:
-                group["lr"] = settings.learning_rate
-            train_classifier(network, *examples, normalise, settings, order, optimiser)
+        _train(network, train, normalise, device)
         accuracy = None
         if test is not None:
-            accuracy = main_task_accuracy(
-                predict(network, *on_device(test.images, test.labels, device), normalise)[0], test.labels
-            )
+            predicted, _ = predict(network, *on_device(test.images, test.labels, device), normalise)
+            accuracy = main_task_accuracy(predicted, test.labels)
     about = {"accuracy": accuracy, "seconds": time.monotonic() - started, "device": device.type, "dataset": train.name}
     write_tensors(path, get_arrays(network), {key: json.dumps(value) for key, value in about.items()})
+
+
+def _train(network: FeatureNet, train: ImageDataset, normalise: Normalisation, device: torch.device) -> None:
+    examples = on_device(train.images, train.labels, device)
+    order = torch.Generator().manual_seed(SEED)
+    stages = [TrainingSettings(-(-EXAMPLES // len(train)), 64, rate, momentum=0.9) for rate in RATES]
+    optimiser = sgd(network, stages[0])
+    for settings in stages:
+        for group in optimiser.param_groups:
+            group["lr"] = settings.learning_rate
+        loss = train_classifier(network, *examples, normalise, settings, order, optimiser)
+    if not math.isfinite(loss):
+        raise ScoreError(f"the feature extractor of {train.name!r} did not learn: its loss is {loss}")

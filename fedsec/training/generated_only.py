@@ -2,7 +2,6 @@
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from fedsec.metrics.classification import ClassAccuracy, class_accuracy
 from fedsec.metrics.generation import ScoreError
@@ -11,10 +10,8 @@ from fedsec.seeds import Purpose, derived_seed
 from fedsec.training.batches import Normalisation, on_device
 from fedsec.training.classifier import TrainingSettings, train_classifier
 from fedsec.training.evaluation import predict
-from fedsec.training.extraction import Images, check_images
+from fedsec.training.extraction import Images, Labels, check_images, check_labels
 from fedsec.training.threads import one_thread
-
-Labels = NDArray[np.int64]
 
 SETTINGS = TrainingSettings(epochs=2, batch_size=64, learning_rate=0.05, momentum=0.9)
 
@@ -53,7 +50,7 @@ def accuracy_from_generated(
     """
     for pictures, wanted in ((images, labels), (test_images, test_labels)):
         check_images(pictures)
-        _check_labels(pictures, wanted, num_classes)
+        check_labels(pictures, wanted, num_classes)
     if images.shape[1:] != test_images.shape[1:]:
         raise ScoreError(
             f"generated and real images must be of one shape; got {images.shape[1:]} and {test_images.shape[1:]}"
@@ -71,11 +68,3 @@ def accuracy_from_generated(
             raise ScoreError(f"the classifier's training diverged (loss {loss}); a smaller learning rate would do")
         predicted, _ = predict(network, *on_device(test_images, test_labels, device), normalise)
     return class_accuracy(predicted, test_labels, num_classes)
-
-
-def _check_labels(images: Images, labels: Labels, num_classes: int) -> None:
-    if labels.shape != (len(images),) or labels.min() < 0 or labels.max() >= num_classes:
-        raise ScoreError(
-            f"labels must be ({len(images)},) with classes 0 to {num_classes - 1}; "
-            f"got shape {labels.shape}, {labels.min()} to {labels.max()}"
-        )
