@@ -21,6 +21,7 @@ from fedsec.data.datasets import load
 from fedsec.engine.run import EngineName, execute
 from fedsec.federation import initial_arrays
 from fedsec.runs.config import RunConfig
+from fedsec.runs.filling import FillingRecord
 from fedsec.runs.record import RoundRecord, RunFolder
 
 
@@ -44,6 +45,9 @@ class Unseen:
         """Show nothing."""
 
     def noticed(self, text: str) -> None:
+        """Show nothing."""
+
+    def filled(self, record: FillingRecord, done: int, clients: int) -> None:
         """Show nothing."""
 
     def finished_round(self, record: RoundRecord) -> None:

@@ -13,11 +13,13 @@ from torch import nn
 from fedsec import __version__
 from fedsec.clients import BackdoorClient, BenignClient, LocalTask, UntargetedClient, make_client_app
 from fedsec.clients.state import state_folder
+from fedsec.filling import Filled, fill
 from fedsec.holdings import Holding, holding, statistics
 from fedsec.models.classifiers import build_classifier
 from fedsec.node_settings import NodeSettings, NodeSettingsError, attacks, read_node_config, with_own_attack
 from fedsec.runs.checks import check_with_data
 from fedsec.runs.config import RunConfig
+from fedsec.runs.filling import FillingRecord
 from fedsec.runs.loading import ConfigError, parse_flat
 from fedsec.scenario import attack_rounds, code_hash, malicious, trigger
 from fedsec.training.batches import Normalisation
@@ -57,7 +59,19 @@ def build_client_app(config: RunConfig) -> ClientApp:
     return make_client_app(
         lambda context: build_client(config, _partition(context)),
         lambda context: _describe(config, NodeSettings(_partition(context))),
+        lambda context: fill_classes(config, _partition(context)).line(),
     )
+
+
+def fill_classes(config: RunConfig, partition: int, node: NodeSettings | None = None) -> FillingRecord:
+    """Fill the classes of one partition's client, so that :func:`build_client` finds them filled.
+
+    Raises:
+        DataError: its data cannot be had.
+        OSError: what fills them cannot be kept.
+    """
+    node = node or NodeSettings(partition)
+    return _filled(config, node, holding(config, node.partition, node.data)).report
 
 
 def choose_device(name: str) -> torch.device:
@@ -105,11 +119,11 @@ def _local_task(config: RunConfig, node: NodeSettings, held: Holding) -> LocalTa
     device = choose_device(federation.device)
     channels, size = held.dataset.images.shape[1:3]
     network = (config.model.name, channels, size, len(held.classes), device)
-    keeps = federation.momentum_buffer == "kept"
+    keeps, filled = federation.momentum_buffer == "kept", _filled(config, node, held)
     return LocalTask(
         model=_model(*network),
-        images=held.images,
-        labels=held.labels,
+        images=filled.images,
+        labels=filled.labels,
         num_classes=len(held.classes),
         normalise=Normalisation(*statistics(config, held.dataset)),
         settings=TrainingSettings(
@@ -121,6 +135,10 @@ def _local_task(config: RunConfig, node: NodeSettings, held: Holding) -> LocalTa
         grouped=None if keeps else _grouped(*network),  # a cohort starts without momentum
         state=state_folder(node.state) if keeps else None,
     )
+
+
+def _filled(config: RunConfig, node: NodeSettings, held: Holding) -> Filled:
+    return fill(config, node.partition, held, choose_device(config.federation.device))
 
 
 @lru_cache(maxsize=2)
@@ -151,4 +169,9 @@ def _description(context: Context) -> dict[str, Any]:
     return _describe(*_node(context))
 
 
-app = make_client_app(_client, _description)
+def _filling(context: Context) -> dict[str, Any]:
+    config, node = _node(context)
+    return fill_classes(config, node.partition, node).line()
+
+
+app = make_client_app(_client, _description, _filling)

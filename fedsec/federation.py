@@ -23,6 +23,7 @@ from fedsec.observer import News, Notify, Observer
 from fedsec.runs.checkpoint import Checkpoint, newest_checkpoint, save_checkpoint
 from fedsec.runs.checks import strategy_of
 from fedsec.runs.config import RunConfig
+from fedsec.runs.filling import FillingRecord
 from fedsec.runs.record import ClientRecord, Role, RoundRecord, RunFolder
 from fedsec.scenario import attack_rounds, can_attack, malicious, trigger
 from fedsec.seeds import Purpose, derived_seed
@@ -111,8 +112,9 @@ def _run(fleet: Fleet, config: RunConfig, folder: RunFolder, observer: Observer)
     federation = Federation(config, folder, strategy_of(config), _evaluator(config, test), malicious(config))
     news = News(observer.noticed)
     reports = fleet.meet(news.tell, federation.enough)
+    about = _fill(fleet, federation, observer, news)
     start = _restore(federation, test, news.tell)
-    for text in describe(config, folder, federation.strategy, reports, fleet.about(), start.server_round):
+    for text in describe(config, folder, federation.strategy, reports, about, start.server_round):
         observer.noticed(text)
     observer.started(config, folder, start.server_round + 1)
     arrays = start.arrays
@@ -123,6 +125,23 @@ def _run(fleet: Fleet, config: RunConfig, folder: RunFolder, observer: Observer)
     summary = summarise(config, folder, arrays)
     folder.write_summary(summary)
     return summary
+
+
+def _fill(fleet: Fleet, federation: Federation, observer: Observer, news: News) -> dict[str, Any]:
+    """Let the clients fill their classes, where they do; return what the fleet runs on, and the seconds of it."""
+    if federation.config.data.balance == "none":
+        return dict(fleet.about())
+    start, folder = time.perf_counter(), federation.folder
+    done = folder.keep_fillings()
+    clients = federation.config.federation.clients
+
+    def tell(record: FillingRecord) -> None:
+        folder.append_filling(record)
+        done[record.client] = record
+        observer.filled(record, len(done), clients)
+
+    fleet.fill(dict(done), tell, news.tell)
+    return {**fleet.about(), "filling_seconds": time.perf_counter() - start}
 
 
 def _restore(federation: Federation, test: ImageDataset, notify: Notify) -> Checkpoint:

@@ -9,6 +9,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Message
 from flwr.serverapp import Grid
 from numpy.typing import NDArray
 
+from fedsec.filling_round import Tell, collect_fillings
 from fedsec.guard import GuardedGrid
 from fedsec.nodes import NodeReport, listen_closely
 from fedsec.notes import note_in
@@ -16,6 +17,7 @@ from fedsec.objections import objection
 from fedsec.observer import Notify
 from fedsec.roster import Roster
 from fedsec.runs.config import RunConfig
+from fedsec.runs.filling import FillingRecord
 from fedsec.strategies import RobustStrategy
 from fedsec.strategies.decoding import decoded
 
@@ -50,6 +52,15 @@ class Fleet(Protocol):
 
         Raises:
             FederationError: the clients cannot run the configuration.
+        """
+
+    def fill(self, done: Mapping[int, FillingRecord], tell: Tell, notify: Notify) -> None:
+        """Let the clients fill their classes, but for those that are done with it; tell of each that is.
+
+        Args:
+            done: what came of it, by partition, where the run was begun before.
+            tell: is told of each client that has filled its classes.
+            notify: is told of each that could not.
         """
 
     def attend(self, enough: Enough) -> tuple[int, ...]:
@@ -92,6 +103,11 @@ class GridFleet:
         )
         self._roster.meet(enough)
         return self._roster.heard
+
+    def fill(self, done: Mapping[int, FillingRecord], tell: Tell, notify: Notify) -> None:
+        """Ask the nodes that are connected; others fill their classes when they are to train."""
+        nodes = {node: partition for node, partition in self._met().partition_of.items() if partition not in done}
+        collect_fillings(self._grid, nodes, self._config.federation.balance_timeout, tell, notify)
 
     def attend(self, enough: Enough) -> tuple[int, ...]:
         """Return the partitions without a node; wait first where one is missing."""

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from fedsec.runs.config import RunConfig
+from fedsec.runs.filling import FillingRecord
 from fedsec.runs.record import RoundRecord, RunFolder
 
 Notify = Callable[[str], None]
@@ -17,6 +18,9 @@ class Observer(Protocol):
 
     def noticed(self, text: str) -> None:
         """Tell of something that a person should know and that stops nothing."""
+
+    def filled(self, record: FillingRecord, done: int, clients: int) -> None:
+        """Tell that a client has filled its classes, as one of ``done`` of all ``clients``."""
 
     def finished_round(self, record: RoundRecord) -> None:
         """Tell that a round is over and on disk."""

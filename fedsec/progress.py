@@ -8,6 +8,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.text import Text
 
 from fedsec.runs.config import RunConfig
+from fedsec.runs.filling import FillingRecord
 from fedsec.runs.record import RoundRecord, RunFolder
 
 
@@ -65,6 +66,13 @@ class ProgressObserver:
     def noticed(self, text: str) -> None:
         """Print a notice above the bar."""
         self._note(f"{self.label}: {text}")
+
+    def filled(self, record: FillingRecord, done: int, clients: int) -> None:
+        """Show how many clients have filled their classes, and what one of them has to say."""
+        if self._task is not None:
+            self._progress.update(self._task, accuracies=f"filling {done}/{clients}")
+        if record.note:
+            self._note(f"{self.label}: client {record.client}: {record.note}")
 
     def finished_round(self, record: RoundRecord) -> None:
         """Move the bar on, and print what went wrong in the round."""

@@ -19,6 +19,7 @@ class Purpose(IntEnum):
     SAMPLING = 6
     DEFENSE = 7
     TRIGGER = 8
+    FILLING = 9
 
 
 def generator(seed: int, purpose: Purpose, server_round: int = 0, partition: int = 0) -> np.random.Generator:

@@ -16,6 +16,7 @@ from fedsec.nodes import FederationError, check_simulation, is_simulation
 from fedsec.runs.checkpoint import CheckpointError
 from fedsec.runs.checks import check, check_with_data
 from fedsec.runs.config import RunConfig
+from fedsec.runs.filling import FillingRecord
 from fedsec.runs.loading import ConfigError, parse_flat
 from fedsec.runs.record import RoundRecord, RunFolder, unfinished_run
 
@@ -32,6 +33,11 @@ class LogObserver:
     def noticed(self, text: str) -> None:
         """Log a notice."""
         log(WARNING, "fedsec: %s", text)
+
+    def filled(self, record: FillingRecord, done: int, clients: int) -> None:
+        """Log that a client has filled its classes."""
+        text = f"client {record.client} holds {sum(record.before)} images and trains on {sum(record.after)}"
+        log(INFO, "fedsec: filled %d of %d: %s%s", done, clients, text, f"; {record.note}" if record.note else "")
 
     def finished_round(self, record: RoundRecord) -> None:
         """Log a round's accuracies."""

@@ -31,13 +31,16 @@ class DualClientApp(ClientApp):
         return super().__call__(message, context)
 
 
-def make_client_app(client_fn: ClientFunction, describe: Describe | None = None) -> ClientApp:
+def make_client_app(
+    client_fn: ClientFunction, describe: Describe | None = None, prepare: Describe | None = None
+) -> ClientApp:
     """Return a ClientApp whose clients are the NumPyClients that ``client_fn`` makes.
 
     Args:
         client_fn: makes the client of a node from its context; called for every message.
         describe: what a node answers to a ``query.whoami``, as scalars and lists by name. By default its
             configuration.
+        prepare: what a node does before the first round when it gets a ``query.fill``, and answers to it.
     """
     app = DualClientApp(client_fn)
 
@@ -59,6 +62,11 @@ def make_client_app(client_fn: ClientFunction, describe: Describe | None = None)
     def whoami(message: Message, context: Context) -> Message:
         answer = describe(context) if describe else context.node_config
         return Message(RecordDict({"node": ConfigRecord(dict(answer))}), reply_to=message)
+
+    @app.query("fill")
+    def fill(message: Message, context: Context) -> Message:
+        answer = prepare(context) if prepare else {}
+        return Message(RecordDict({"filling": ConfigRecord(dict(answer))}), reply_to=message)
 
     return app
 

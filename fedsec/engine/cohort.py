@@ -1,7 +1,7 @@
 """The clients of a run as cohorts in the workers of a pool: the strategy gets their matrix without any message."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,12 +12,14 @@ from fedsec.engine.pool import Request
 from fedsec.engine.sweep import Sweep
 from fedsec.engine.throughput import best_size
 from fedsec.engine.worker import Answer, MakeClient, RoundOfRun
+from fedsec.filling_round import LATER, Tell
 from fedsec.fleet import Arrays, Enough, Judge, Judged
 from fedsec.holdings import holding
 from fedsec.nodes import FederationError, NodeReport
 from fedsec.objections import objection
 from fedsec.observer import Notify
 from fedsec.runs.config import RunConfig
+from fedsec.runs.filling import FillingRecord
 from fedsec.scenario import can_attack, malicious
 from fedsec.strategies import RobustStrategy
 from fedsec.strategies.intake import Dropped, round_updates
@@ -61,15 +63,32 @@ class CohortFleet:
         for report in reports.values():
             if problem := objection(config, report):
                 raise FederationError(f"partition {report.partition}: {problem}")
-        self._workloads = {client: _workload(config, report) for client, report in reports.items()}
+        self._workloads = {client: _workload(config, client, report.class_counts) for client, report in reports.items()}
+        if config.data.balance == "none":
+            self._choose_size()
+        return reports
+
+    def fill(self, done: Mapping[int, FillingRecord], tell: Tell, notify: Notify) -> None:
+        """Let the workers fill the classes of one client after the other, and choose how many to train at once."""
+        records = dict(done)
+        clients = [client for client in self._workloads if client not in done]
+        for client, answer in self._sweep.pool.fill(self._config, clients):
+            if isinstance(answer, FillingRecord):
+                records[client] = answer
+                tell(answer)
+            else:
+                notify(f"partition {client} could not fill its classes: {answer}; {LATER}")
+        self._workloads |= {client: _workload(self._config, client, record.after) for client, record in records.items()}
+        self._choose_size()
+
+    def _choose_size(self) -> None:
+        config, pool = self._config, self._sweep.pool
         self._size = config.federation.cohort_size
         if self._size == 0:
             busiest = max(self._workloads, key=lambda client: (self._workloads[client], -client))
-            pool = self._sweep.pool
             largest = math.ceil(self._sweep.runs * config.clients_per_round / pool.workers)
             self._rates = pool.rates(self._make_client, config, busiest, largest)
             self._size = best_size(self._rates)
-        return reports
 
     def attend(self, enough: Enough) -> tuple[int, ...]:
         """Return nobody: the clients of a simulation are always there."""
@@ -104,12 +123,12 @@ class CohortFleet:
         }
 
 
-def _workload(config: RunConfig, report: NodeReport) -> int:
+def _workload(config: RunConfig, client: int, class_counts: Sequence[int]) -> int:
     """Return how many examples a client trains on in an epoch, its triggered copies among them."""
     copies = 0
-    if config.attack.kind == "backdoor" and report.partition in malicious(config):
-        copies = report.class_counts[config.attack.source] if can_attack(config, report.class_counts) else 0
-    return sum(report.class_counts) + copies
+    if config.attack.kind == "backdoor" and client in malicious(config):
+        copies = class_counts[config.attack.source] if can_attack(config, class_counts) else 0
+    return sum(class_counts) + copies
 
 
 def _judge(strategy: RobustStrategy, server_round: int, answers: list[Answer], rows: Matrix) -> Judged:

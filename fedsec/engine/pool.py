@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Self
@@ -18,6 +18,7 @@ from fedsec.engine.jobs import Job, PoolRound
 from fedsec.engine.rows import SharedRows
 from fedsec.engine.worker import Answer, MakeClient, RoundOfRun, Seat, Task
 from fedsec.runs.config import RunConfig
+from fedsec.runs.filling import FillingRecord
 
 Arrays = Mapping[str, NDArray[np.generic]]
 
@@ -108,6 +109,28 @@ class CohortPool:
                 rates_of_all = {size: sum(answer[size] for answer in answers) for size in sorted(common)}
                 self._measured[key] = rates_of_all or {1: 1.0}
             return self._measured[key]
+
+    def fill(self, config: RunConfig, clients: Sequence[int]) -> Iterator[tuple[int, FillingRecord | str]]:
+        """Let clients fill their classes, one at a time in each worker; yield what came of each as soon as it has.
+
+        Of several runs that ask, one after the other is served: what their clients have in common is made once.
+        """
+        with self._lock:
+            crew, waiting = self._started(), deque(clients)
+            calls: dict[Any, tuple[int, int]] = {}
+            idle = deque(range(len(crew)))
+            while waiting or calls:
+                while waiting and idle:
+                    worker, client = idle.popleft(), waiting.popleft()
+                    calls[crew.call(worker, "fill", config, client)] = (worker, client)
+                for call in crew.wait(list(calls)):
+                    worker, client = calls.pop(call)
+                    idle.append(worker)
+                    try:
+                        yield client, crew.result(call)
+                    except WorkerDiedError:
+                        crew.replace(worker)
+                        yield client, "its process died"
 
     def train(self, requests: Sequence[Request]) -> list[Trained]:
         """Train the clients of a round, of one run or of several at once; return what came of each run's clients.

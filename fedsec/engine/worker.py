@@ -11,6 +11,7 @@ from flwr.common import NDArrays, Scalar
 from flwr.common.constant import ErrorCode
 from numpy.typing import NDArray
 
+from fedsec.client_app import fill_classes
 from fedsec.clients import BenignClient
 from fedsec.clients.app import read_fitted
 from fedsec.clients.benign import Fitted, fit_cohort
@@ -19,6 +20,7 @@ from fedsec.engine.rows import RowsHandle, open_rows
 from fedsec.engine.throughput import measure
 from fedsec.notes import note_in
 from fedsec.runs.config import RunConfig
+from fedsec.runs.filling import FillingRecord
 from fedsec.strategies.intake import Admitted, Limits, Reply, admit, reason_of
 from fedsec.strategies.layout import BatchNorm, Layout
 from fedsec.strategies.replies import last_line
@@ -131,6 +133,13 @@ class Worker:
             for seat, result in _fit(task, cohort, sent)
         ]
         return Done(answers, time.perf_counter() - start)
+
+    def fill(self, config: RunConfig, client: int) -> FillingRecord | str:
+        """Let a client fill its classes; return what came of it, or why it could not."""
+        try:
+            return fill_classes(config, client)
+        except Exception as error:
+            return _told(error)
 
     def measure(self, make_client: MakeClient, config: RunConfig, client: int, largest: int) -> dict[int, float]:
         """Return the examples trained in a second by cohort size (:func:`~fedsec.engine.throughput.measure`)."""

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from fedsec.durable import remove_partial_files, sync_folder, write_atomically
 from fedsec.runs.checkpoint import CheckpointError
 from fedsec.runs.config import RunConfig, flatten, identity, nested
+from fedsec.runs.filling import FillingRecord, filling_from
 from fedsec.runs.loading import ConfigError, parse, read_toml
 
 Role = Literal["honest", "malicious", "dormant"]
@@ -137,12 +138,7 @@ class RunFolder:
 
     def append_round(self, record: RoundRecord) -> None:
         """Add one round to ``rounds.jsonl`` and make it durable."""
-        line = json.dumps(_finite(asdict(record)), allow_nan=False) + "\n"
-        with (self.path / "rounds.jsonl").open("ab") as file:
-            file.write(line.encode())
-            file.flush()
-            os.fsync(file.fileno())
-        sync_folder(self.path)
+        self._append("rounds.jsonl", asdict(record))
 
     def rounds(self) -> list[dict[str, Any]]:
         """Return the rounds that are on disk; a last line that was cut short by a crash is left out.
@@ -150,11 +146,36 @@ class RunFolder:
         Raises:
             RecordError: a whole line is damaged.
         """
-        try:
-            lines = (self.path / "rounds.jsonl").read_bytes().split(b"\n")
-        except FileNotFoundError:
-            return []
-        return [self._parsed(line, "rounds.jsonl", number) for number, line in enumerate(lines[:-1], start=1)]
+        return self._lines("rounds.jsonl")
+
+    def append_filling(self, record: FillingRecord) -> None:
+        """Add what came of one client's filling of its classes to ``filling.jsonl`` and make it durable."""
+        self._append("filling.jsonl", record.line())
+
+    def fillings(self) -> dict[int, FillingRecord]:
+        """Return what came of each client's filling of its classes, by partition; of those that are done with it.
+
+        Raises:
+            RecordError: a whole line is damaged.
+        """
+        found = {}
+        for number, line in enumerate(self._lines("filling.jsonl"), start=1):
+            try:
+                found[int(line["client"])] = filling_from(line, int(line["client"]))
+            except (KeyError, TypeError, ValueError) as error:
+                place = f"{self.path / 'filling.jsonl'}, line {number}"
+                raise RecordError(f"{place}: damaged ({error}); {self._remedy('filling.jsonl')}") from None
+        return found
+
+    def keep_fillings(self) -> dict[int, FillingRecord]:
+        """Return :meth:`fillings`, and forget a last line that was cut short."""
+        found = self.fillings()
+        if found:
+            content = "".join(json.dumps(record.line()) + "\n" for record in found.values()).encode()
+            write_atomically(self.path / "filling.jsonl", lambda file: file.write(content))
+        else:
+            (self.path / "filling.jsonl").unlink(missing_ok=True)
+        return found
 
     def keep_rounds(self, last: int) -> None:
         """Forget the rounds after ``last``: their model did not reach the checkpoint, so they are done again."""
@@ -188,6 +209,21 @@ class RunFolder:
         """
         return self._read_json("summary.json") if (self.path / "summary.json").exists() else None
 
+    def _append(self, name: str, content: Mapping[str, Any]) -> None:
+        line = json.dumps(_finite(content), allow_nan=False) + "\n"
+        with (self.path / name).open("ab") as file:
+            file.write(line.encode())
+            file.flush()
+            os.fsync(file.fileno())
+        sync_folder(self.path)
+
+    def _lines(self, name: str) -> list[dict[str, Any]]:
+        try:
+            lines = (self.path / name).read_bytes().split(b"\n")
+        except FileNotFoundError:
+            return []
+        return [self._parsed(line, name, number) for number, line in enumerate(lines[:-1], start=1)]
+
     def _write_json(self, name: str, content: Mapping[str, Any]) -> None:
         text = json.dumps(_finite(content), indent=1, allow_nan=False)
         write_atomically(self.path / name, lambda file: file.write(text.encode()))
@@ -206,7 +242,7 @@ class RunFolder:
         return content
 
     def _remedy(self, name: str) -> str:
-        if name == "summary.json":
+        if name in ("summary.json", "filling.jsonl"):
             return f"delete it and give 'fedsec run --resume {self.path}', which writes it again"
         return f"bring it back from a copy, or delete {self.path} and do the run again"
 

@@ -8,6 +8,7 @@ from fedsec.engine import pool as pool_module
 from fedsec.engine.pool import CohortPool
 from fedsec.engine.run import EngineName, execute
 from fedsec.runs.config import RunConfig
+from fedsec.runs.filling import FillingRecord
 from fedsec.runs.loading import parse
 from fedsec.runs.record import RoundRecord, RunFolder
 from tests.engine.crews import LocalCrew
@@ -19,12 +20,16 @@ class Silent:
     def __init__(self) -> None:
         self.notices: list[str] = []
         self.rounds: list[int] = []
+        self.filled_clients: list[int] = []
 
     def started(self, config: RunConfig, folder: RunFolder, first_round: int) -> None:
         self.first_round = first_round
 
     def noticed(self, text: str) -> None:
         self.notices.append(text)
+
+    def filled(self, record: FillingRecord, done: int, clients: int) -> None:
+        self.filled_clients.append(record.client)
 
     def finished_round(self, record: RoundRecord) -> None:
         self.rounds.append(record.round)

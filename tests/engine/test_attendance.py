@@ -13,6 +13,7 @@ from fedsec.federation import run_federation
 from fedsec.fleet import GridFleet
 from fedsec.nodes import FederationError
 from fedsec.runs.config import RunConfig
+from fedsec.runs.filling import FillingRecord
 from fedsec.runs.loading import parse
 from fedsec.runs.record import RoundRecord, RunFolder
 
@@ -29,6 +30,9 @@ class Hooked:
 
     def noticed(self, text: str) -> None:
         self.notices.append(text)
+
+    def filled(self, record: FillingRecord, done: int, clients: int) -> None:
+        pass
 
     def finished_round(self, record: RoundRecord) -> None:
         self.after(record.round)

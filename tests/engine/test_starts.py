@@ -9,6 +9,7 @@ from fedsec import description
 from fedsec.engine.run import execute
 from fedsec.nodes import FederationError
 from fedsec.runs.config import RunConfig
+from fedsec.runs.filling import FillingRecord
 from fedsec.runs.loading import parse
 from fedsec.runs.record import RoundRecord, RunFolder
 
@@ -27,6 +28,9 @@ class StopsAfter:
 
     def noticed(self, text: str) -> None:
         self.notices.append(text)
+
+    def filled(self, record: FillingRecord, done: int, clients: int) -> None:
+        pass
 
     def finished_round(self, record: RoundRecord) -> None:
         if record.round == self.last:

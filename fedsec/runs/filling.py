@@ -1,0 +1,67 @@
+"""What came of one client's filling of its classes: what it says of itself, and a line of the record."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from fedsec.data.balancing import skew
+from fedsec.strategies.wording import shown
+
+LONGEST_NOTE = 200
+MOST = 2**53
+
+
+@dataclass(frozen=True, slots=True)
+class FillingRecord:
+    """What a client held before and holds since.
+
+    Attributes:
+        client: its partition.
+        before: images of each class that it holds itself.
+        after: images of each class that it trains on.
+        seconds: spent on making what fills its classes, be it now or in an earlier run.
+        kept: whether it was made before, and only read now.
+        note: what a person should know, such as a GAN that failed.
+    """
+
+    client: int
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+    seconds: float
+    kept: bool
+    note: str = ""
+
+    def line(self) -> dict[str, Any]:
+        """Return it as JSON has it, with the skew before and after."""
+        return {
+            **asdict(self),
+            "skew_before": skew(np.array(self.before, np.int64)),
+            "skew_after": skew(np.array(self.after, np.int64)),
+        }
+
+
+def filling_from(answer: Mapping[str, Any], client: int) -> FillingRecord:
+    """Return what a client of partition ``client`` says of itself, or what a line of the record says.
+
+    Raises:
+        ValueError: it is no such report.
+    """
+    before, after = _counts(answer, "before"), _counts(answer, "after")
+    if len(before) != len(after) or any(b > a for b, a in zip(before, after, strict=True)):
+        raise ValueError("images of each class after filling are fewer than before")
+    seconds, kept, note = answer.get("seconds"), answer.get("kept"), answer.get("note", "")
+    if not isinstance(seconds, int | float) or not math.isfinite(seconds) or seconds < 0:
+        raise ValueError(f"seconds: found {shown(repr(seconds))}")
+    if not isinstance(kept, bool) or not isinstance(note, str):
+        raise ValueError("kept must be a flag and note a text")
+    return FillingRecord(client, before, after, float(seconds), kept, shown(note, LONGEST_NOTE))
+
+
+def _counts(answer: Mapping[str, Any], key: str) -> tuple[int, ...]:
+    counts = answer.get(key)
+    if not isinstance(counts, list | tuple) or not all(type(count) is int and 0 <= count < MOST for count in counts):
+        raise ValueError(f"{key}: found {shown(repr(counts))}; expected numbers of images")
+    return tuple(counts)
