@@ -35,9 +35,11 @@ class FillingRecord:
     note: str = ""
 
     def line(self) -> dict[str, Any]:
-        """Return it as JSON has it, with the skew before and after."""
+        """Return it as JSON and Flower's records have it, with the skew before and after."""
         return {
             **asdict(self),
+            "before": list(self.before),
+            "after": list(self.after),
             "skew_before": skew(np.array(self.before, np.int64)),
             "skew_after": skew(np.array(self.after, np.int64)),
         }

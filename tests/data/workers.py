@@ -2,13 +2,17 @@
 
 import hashlib
 import os
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from fedsec.data import datasets
+import numpy as np
+
+from fedsec.data import datasets, generated
 from fedsec.data.datasets import load
+from fedsec.data.generated import Made, kept
 from fedsec.data.partition import PartitionSettings, load_partition, partition_hash
 
 
@@ -51,3 +55,24 @@ def partition_together(barrier: Any, answers: Any, labels: Any, settings: Partit
     """Ask for a partition at the same moment as the others."""
     barrier.wait(60)
     answers.put(partition_hash(load_partition(labels, 10, settings, folder)))
+
+
+def ask_for_entry(cache: str) -> tuple[str, int, bool]:
+    """Ask for one entry, as other processes do at the same time; return its folder, a pixel, and if it was there."""
+    os.environ["FEDSEC_CACHE"] = cache
+    pixel = os.getpid() % 251
+
+    def make() -> Made:
+        time.sleep(0.3)
+        return Made(np.full((1, 1, 2, 2), pixel, np.uint8), np.zeros(1, np.int64), {})
+
+    entry, there, _ = kept({"of": "many"}, make)
+    return str(entry.folder), int(entry.images[0, 0, 0, 0]), there
+
+
+def die_while_making(cache: str) -> None:
+    """Be killed between the files of an entry."""
+    os.environ["FEDSEC_CACHE"] = cache
+    generated.write_tensors = lambda *arguments: os.kill(os.getpid(), signal.SIGKILL)
+    snapshots = {0: {"weight": np.zeros(1)}}
+    kept({"of": "a process that dies"}, lambda: Made(np.zeros((1, 1, 2, 2), np.uint8), np.zeros(1, int), {}, snapshots))

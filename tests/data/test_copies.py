@@ -1,0 +1,61 @@
+"""The controls: copies of the few real images of a class, as they are or moved."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_array_equal
+
+from fedsec.data.copies import moved, repeated
+
+IMAGES = np.arange(6 * 64, dtype=np.uint64).reshape(6, 1, 8, 8).astype(np.uint8)
+LABELS = np.array([0, 0, 0, 0, 2, 2])
+
+
+@given(st.integers(0, 30), st.integers(0, 30), st.integers(0, 2**32))
+def test_every_image_of_a_class_is_copied_equally_often(first: int, third: int, seed: int) -> None:
+    images, labels = repeated(IMAGES, LABELS, np.array([first, 0, third]), np.random.default_rng(seed))
+    assert np.bincount(labels, minlength=3).tolist() == [first, 0, third]
+    for label, number, real in ((0, first, IMAGES[:4]), (2, third, IMAGES[4:])):
+        times = [int((images[labels == label] == image).all((1, 2, 3)).sum()) for image in real]
+        assert sum(times) == number
+        assert max(times) - min(times) <= 1
+
+
+def test_moved_copies_are_near_their_originals_and_no_two_alike() -> None:
+    rng = np.random.default_rng(0)
+    original = np.zeros((1, 1, 28, 28), np.uint8)
+    original[0, 0, 10:18, 10:18] = 255
+    images, labels = moved(original, np.array([1]), np.array([0, 40]), rng)
+    assert images.dtype == np.uint8
+    assert images.shape == (40, 1, 28, 28)
+    assert labels.tolist() == [1] * 40
+    assert len({image.tobytes() for image in images}) == 40
+    centre = np.array([np.argwhere(image[0] > 127).mean(0) for image in images])
+    assert np.abs(centre - 13.5).max() < 5
+    assert images[:, :, :3, :3].max() == 0  # what comes in at the edges is the image's own border
+
+
+def test_a_bright_border_stays_bright() -> None:
+    images, _ = moved(np.full((1, 3, 16, 16), 200, np.uint8), np.array([0]), np.array([20]), np.random.default_rng(1))
+    assert images.min() >= 199
+
+
+def test_the_same_generator_makes_the_same_copies() -> None:
+    first, second = (moved(IMAGES, LABELS, np.array([5, 0, 3]), np.random.default_rng(4))[0] for _ in range(2))
+    assert_array_equal(first, second)
+    other = moved(IMAGES, LABELS, np.array([5, 0, 3]), np.random.default_rng(5))[0]
+    assert (first != other).any()
+
+
+@pytest.mark.parametrize("make", [repeated, moved])
+def test_a_class_without_images_cannot_be_copied(make: object) -> None:
+    with pytest.raises(ValueError, match="class 1 has no image to copy; got 3 as wanted"):
+        make(IMAGES, LABELS, np.array([0, 3, 0]), np.random.default_rng(0))  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("make", [repeated, moved])
+def test_nothing_wanted_is_nothing_made(make: object) -> None:
+    images, labels = make(IMAGES, LABELS, np.zeros(3, np.int64), np.random.default_rng(0))  # type: ignore[operator]
+    assert images.shape == (0, 1, 8, 8)
+    assert labels.shape == (0,)
