@@ -135,7 +135,7 @@ def generation_scores(
         )
     mean, std = inception_score(generated, splits=splits)
     size = min(subset_size, fewest)
-    made, found = torch.from_numpy(generated.activations), torch.from_numpy(real.activations)
+    made, found = _tensor(generated.activations), _tensor(real.activations)
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows is told by the error
         fid = _frechet(made, found)
         kid = kid_features_to_metric(made, found, kid_subsets=subsets, kid_subset_size=size, verbose=False)
@@ -172,8 +172,12 @@ def inception_score(features: Features, *, splits: int = SPLITS) -> tuple[float,
             f"the Inception Score of {splits} parts needs at least one part and an image in each; "
             f"got {len(features)} images"
         )
-    score = isc_features_to_metric(torch.from_numpy(features.logits), splits)
+    score = isc_features_to_metric(_tensor(features.logits), splits)
     return _finite("the Inception Score", score[KEY_METRIC_ISC_MEAN]), score[KEY_METRIC_ISC_STD]
+
+
+def _tensor(rows: Rows) -> torch.Tensor:
+    return torch.from_numpy(np.require(rows, requirements=["C", "W"]))  # a copy where torch could not take them
 
 
 def _described(features: Features) -> str:

@@ -199,6 +199,13 @@ def test_scores_do_not_change_the_features() -> None:
     assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
 
 
+def test_features_may_lie_in_memory_as_they_like() -> None:
+    one, other = drawn(50, 4, 0), drawn(50, 4, 1)
+    reversed_twice = Features(one.activations[::-1].copy()[::-1], np.asfortranarray(one.logits), one.extractor)
+    reversed_twice.activations.flags.writeable = reversed_twice.logits.flags.writeable = False
+    assert generation_scores(reversed_twice, other) == generation_scores(one, other)
+
+
 def test_features_of_two_extractors_are_not_compared() -> None:
     images = pictures(20, 0)
     other = Features(features(images).activations, features(images).logits, "another")
