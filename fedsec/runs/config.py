@@ -172,7 +172,7 @@ class FederationSection:
     node_timeout: Float = _about(
         "seconds to wait for clients that are not connected, at the start and before each round", 120.0, gt=0.0
     )
-    balance_timeout: Float = _about("seconds after which a client that fills its classes is given up", 86400.0, gt=0.0)
+    balance_timeout: Float = _about("seconds after which a client that fills its classes is given up", 36000.0, gt=0.0)
     device: Literal["auto", "cpu", "cuda"] = _about("where the clients train; auto takes a GPU if there is one", "auto")
     gpus_per_client: Float = _about("share of a GPU that a client takes on Ray; 0 shares all evenly", 0.0, ge=0, le=1)
     cohort_size: Int = _about("most clients trained at once with --engine cohort; 0 measures", 0, ge=0, le=10_000)

@@ -20,6 +20,11 @@ RUN_FILE = """
 name = "five"
 [data]
 dataset = "digits"
+balance = "cgan"
+fill = "mean"
+[gan]
+steps = 20
+width = 8
 [federation]
 clients = 5
 rounds = 3
@@ -58,6 +63,9 @@ def test_a_deployment_ends_with_the_simulations_model(deployment: Deployment, tm
     assert environment["malicious"] == list(attackers)
     rounds = [json.loads(line) for line in (deployed / "rounds.jsonl").read_text().splitlines()]
     assert [line["dropped"] for line in rounds] == [[]] * 4
+    filled = [json.loads(line) for line in (deployed / "filling.jsonl").read_text().splitlines()]
+    assert sorted(line["client"] for line in filled) == list(range(5))
+    assert all(line["skew_after"] < line["skew_before"] for line in filled)
     for line in rounds[1:]:
         roles = {client["client"]: client["role"] for client in line["clients"]}
         assert roles == {client: "malicious" if client in attackers else "honest" for client in range(5)}
