@@ -24,10 +24,10 @@ demo: $(VENV)/installed ## attack ten clients, defend them five ways, show what 
 	$(BIN)/fedsec reproduce experiments/quickstart/demo.toml --together 6 --out runs/demo/report
 
 test: $(VENV)/installed ## run all tests, some of them with real deployments
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --durations 25
 
 test-fast: $(VENV)/installed ## run the tests that need no Ray and no SuperLink
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n 2 -m "not slow"
 
 fuzz: $(VENV)/installed ## a hundred thousand made-up and damaged replies, and as many configurations (CASES=N)
 	$(BIN)/python -m tests.fuzz --cases $(or $(CASES),100000)
