@@ -52,7 +52,7 @@ class Generator(nn.Module):
     def forward(self, z: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Return images (N, channels, size, size) in [-1, 1] of classes ``labels`` (N,) from ``z`` (N, latent)."""
         one_hot = F.one_hot(labels, self.num_classes).to(z.dtype)
-        x = self.dense(torch.cat([z, one_hot], 1)).view(-1, self.width, self.start, self.start)
+        x = self.dense(torch.cat([z, one_hot], 1)).view(-1, self.start, self.start, self.width).permute(0, 3, 1, 2)
         x = F.relu(self.norm1(x))
         x = F.relu(self.norm2(self.up1(x)))
         images: torch.Tensor = torch.tanh(self.up2(x))
@@ -86,7 +86,7 @@ class Discriminator(nn.Module):
     def forward(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Return a score (N,) for each of ``images`` (N, channels, size, size) in [-1, 1] of classes ``labels``."""
         x = F.leaky_relu(self.down1(images), SLOPE)
-        x = F.leaky_relu(self.down2(x), SLOPE).flatten(1)
+        x = F.leaky_relu(self.down2(x), SLOPE).permute(0, 2, 3, 1).flatten(1)
         scores: torch.Tensor = self.score(x).squeeze(1) + self.of_class(x).gather(1, labels[:, None]).squeeze(1)
         return scores
 
