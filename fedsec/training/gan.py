@@ -3,25 +3,22 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from fedsec.models.cgan import Discriminator, Generator
-from fedsec.models.drawing import drawn_from
-from fedsec.training.gan_batches import BalancedBatches, as_bytes
-from fedsec.training.gan_steps import Pair, min_max_step, wasserstein_step
+from fedsec.training.gan_batches import as_bytes
+from fedsec.training.gan_networks import GanSettings as GanSettings
+from fedsec.training.gan_networks import build_generator as build_generator
+from fedsec.training.gan_networks import new_pair
+from fedsec.training.gan_steps import min_max_step, wasserstein_step
 from fedsec.training.threads import one_thread
 
 Watch = Callable[[int, nn.Module], None]
 Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
-
-BETAS = {"cgan": (0.5, 0.999), "cwgan": (0.0, 0.9)}
-"""Adam's: of the DCGAN, and of the paper on the gradient penalty."""
 
 CHECKED_EVERY = 20
 """Steps between two looks at the losses: each look waits for the device."""
@@ -35,35 +32,6 @@ BLOCK = 500
 
 class GanFailedError(RuntimeError):
     """A GAN cannot be trained on this, did not learn, or cannot draw what is wanted; says what was found."""
-
-
-@dataclass(frozen=True, slots=True)
-class GanSettings:
-    """How a client's GAN is built and trained.
-
-    Attributes:
-        kind: ``"cgan"``, conditional GAN; ``"cwgan"``, conditional Wasserstein GAN with gradient penalty.
-        steps: of the generator.
-        batch_size: images in a step.
-        learning_rate: of Adam, for both networks.
-        latent: length of the noise z.
-        width: channels of the widest layer.
-        shift: pixels by which real and generated images are moved at random.
-        critic_steps: cwgan, steps of the critic for each of the generator.
-        penalty: cwgan, weight lambda of the gradient penalty.
-        precision: ``"bf16"``, ``"float32"``, or ``"auto"``: bf16 where the processor computes in it.
-    """
-
-    kind: Literal["cgan", "cwgan"] = "cgan"
-    steps: int = 1200
-    batch_size: int = 64
-    learning_rate: float = 0.001
-    latent: int = 64
-    width: int = 32
-    shift: int = 2
-    critic_steps: int = 5
-    penalty: float = 10.0
-    precision: Literal["auto", "bf16", "float32"] = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,28 +77,23 @@ def train_gan(
         GanFailedError: there are no images, labels do not fit, or a loss or a weight is no finite number.
     """
     _check(images, labels, num_classes)
-    pair = _pair(images, labels, num_classes, settings, seed, device)
-    step = partial(wasserstein_step, critic_steps=settings.critic_steps, penalty=settings.penalty)
-    steps = min_max_step if settings.kind == "cgan" else step
+    pair = new_pair(images, labels, num_classes, settings, seed, device)
+    wasserstein = partial(wasserstein_step, critic_steps=settings.critic_steps, penalty=settings.penalty)
+    step = min_max_step if settings.kind == "cgan" else wasserstein
     losses = torch.zeros(settings.steps, 2, device=device)
     watched = {round(settings.steps * part / WATCHED) for part in range(WATCHED + 1)}
     with one_thread():
         for done in range(settings.steps + 1):
+            if done % CHECKED_EVERY == 0 or done in watched:
+                _check_losses(losses[:done], settings)
             if watch and done in watched:
                 _show(pair.generator, done, watch)
-            if done and (done % CHECKED_EVERY == 0 or done == settings.steps):
-                _check_losses(losses[:done], settings)
             if done < settings.steps:
-                losses[done] = torch.stack(steps(pair))
+                losses[done] = torch.stack(step(pair))
     if not all(torch.isfinite(weight).all() for weight in pair.generator.state_dict().values()):
         raise GanFailedError(f"the {settings.kind}'s generator has weights that are no finite numbers after training")
     generator_loss, critic_loss = losses.cpu().numpy().T.copy()
     return TrainedGan(pair.generator.eval().cpu(), generator_loss, critic_loss)
-
-
-def build_generator(channels: int, size: int, num_classes: int, settings: GanSettings) -> nn.Module:
-    """Return a generator for weights of a trained one, in eval mode."""
-    return Generator(channels, size, num_classes, settings.latent, settings.width).eval()
 
 
 @torch.no_grad()
@@ -150,9 +113,7 @@ def generate(generator: nn.Module, labels: Labels, latent: int, seed: int, devic
     trained = np.flatnonzero(generator.get_buffer("trained").cpu().numpy())
     unknown = np.setdiff1d(labels, trained)
     if len(unknown):
-        raise GanFailedError(
-            f"the generator knows no class {', '.join(map(str, unknown))}; it was trained on {_listed(trained)}"
-        )
+        raise GanFailedError(f"the generator cannot draw {_listed(unknown)}; it was trained on {_listed(trained)}")
     draws = torch.Generator().manual_seed(seed)
     generator.to(device).to(memory_format=torch.channels_last)
     wanted = torch.from_numpy(np.array(labels, np.int64))
@@ -164,45 +125,13 @@ def generate(generator: nn.Module, labels: Labels, latent: int, seed: int, devic
     return np.concatenate(drawn)
 
 
-def autocast(precision: Literal["auto", "bf16", "float32"], device: torch.device) -> Callable[[], torch.autocast]:
-    """Return the context in which the networks compute: bf16, or float32 as it is."""
-    native = torch.cuda.is_bf16_supported() if device.type == "cuda" else torch.cpu._is_avx512_bf16_supported()
-    enabled = precision == "bf16" or (precision == "auto" and native)
-    return partial(torch.autocast, device.type, torch.bfloat16, enabled)
-
-
-def _pair(
-    images: Images, labels: Labels, num_classes: int, settings: GanSettings, seed: int, device: torch.device
-) -> Pair:
-    """Return both networks with their first weights, their optimisers, and the client's images on the device."""
-    channels, size = images.shape[1], images.shape[2]
-    weights, shown, drawn = (int(part) for part in np.random.default_rng(seed).integers(2**63 - 1, size=3))
-    with drawn_from(weights):
-        generator = Generator(channels, size, num_classes, settings.latent, settings.width)
-        critic = Discriminator(channels, size, num_classes, settings.width)
-    generator.trained[torch.from_numpy(np.unique(labels))] = True
-    for network in (generator, critic):
-        network.to(device).to(memory_format=torch.channels_last)
-    optimisers = [
-        torch.optim.Adam(network.parameters(), settings.learning_rate, BETAS[settings.kind], fused=True)
-        for network in (generator, critic)
-    ]
-    on_device = torch.from_numpy(np.array(images)).to(device)
-    batches = BalancedBatches(
-        on_device, torch.from_numpy(np.array(labels)), settings.batch_size, torch.Generator().manual_seed(shown)
-    )
-    draws = torch.Generator().manual_seed(drawn)
-    arithmetic = autocast(settings.precision, device)
-    return Pair(generator, critic, *optimisers, batches, settings.latent, settings.shift, draws, arithmetic)
-
-
 def _check(images: Images, labels: Labels, num_classes: int) -> None:
-    if images.ndim != 4 or images.shape[2] != images.shape[3]:
-        raise GanFailedError(f"a GAN needs square images (N, C, H, W); got an array of shape {images.shape}")
+    if images.ndim != 4 or images.shape[2] != images.shape[3] or images.dtype != np.uint8:
+        raise GanFailedError(f"a GAN needs square uint8 images (N, C, H, W); got {images.dtype} {images.shape}")
     if len(images) == 0 or len(labels) != len(images):
         raise GanFailedError(f"a GAN needs images with a label each; got {len(images)} images, {len(labels)} labels")
-    if labels.min() < 0 or labels.max() >= num_classes:
-        outside = np.unique(labels[(labels < 0) | (labels >= num_classes)])
+    outside = np.unique(labels[(labels < 0) | (labels >= num_classes)])
+    if len(outside):
         raise GanFailedError(f"the generator has {num_classes} classes, from 0 on; the data have {_listed(outside)}")
 
 
@@ -212,8 +141,8 @@ def _check_losses(losses: torch.Tensor, settings: GanSettings) -> None:
         step = int((~finite).nonzero()[0])
         ours, theirs = losses[step].tolist()
         raise GanFailedError(
-            f"step {step} of the {settings.kind}: the generator's loss is {ours:g}, the critic's {theirs:g}; "
-            f"a smaller learning rate than {settings.learning_rate:g} may help"
+            f"the {settings.kind} diverged in step {step}: the generator's loss is {ours:g}, its opponent's "
+            f"{theirs:g}; a smaller learning rate than {settings.learning_rate:g} may help"
         )
 
 
@@ -224,4 +153,4 @@ def _show(generator: nn.Module, done: int, watch: Watch) -> None:
 
 
 def _listed(classes: NDArray[np.int64]) -> str:
-    return "class " + ", ".join(map(str, classes[:10])) if len(classes) else "no class"
+    return f"class {', '.join(map(str, classes))}" if len(classes) else "no class"

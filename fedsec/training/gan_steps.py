@@ -1,11 +1,13 @@
 """One step of a conditional GAN, and one of a conditional Wasserstein GAN with gradient penalty.
 
 Goodfellow et al., *Generative Adversarial Nets*, 2014.  arXiv:1406.2661
+Nowozin, Cseke and Tomioka, *f-GAN*, 2016, Algorithm 1: both networks descend at one point.  arXiv:1606.00709
 Gulrajani et al., *Improved Training of Wasserstein GANs*, 2017.  arXiv:1704.00028
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import nn
@@ -14,6 +16,10 @@ from torch.nn import functional as F
 from fedsec.training.gan_batches import BalancedBatches, as_floats, random_shifts, shifted
 
 Losses = tuple[torch.Tensor, torch.Tensor]
+Scores = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+CERTAIN = 40.0
+"""A logit beyond which a discriminator's certainty is taken for this one, so that its odds stay within float32."""
 
 
 @dataclass(slots=True)
@@ -22,13 +28,13 @@ class Pair:
 
     Attributes:
         generator: from noise and labels to images in [-1, 1].
-        critic: from images and labels to scores; a discriminator's are logits.
+        critic: from images and labels to scores, each image's its own alone; a discriminator's are logits.
         generator_optimiser: of the generator.
         critic_optimiser: of the critic.
         batches: the client's images.
         latent: length of the noise.
         shift: pixels by which real and generated images are moved.
-        draws: CPU generator of noise, shifts and mixtures.
+        draws: CPU generator of noise, shifts and mixtures, so that they are the same on every device.
         autocast: in which arithmetic the networks compute.
     """
 
@@ -48,11 +54,11 @@ class Pair:
         return as_floats(self.moved(images)), labels
 
     def fake(self, labels: torch.Tensor) -> torch.Tensor:
-        """Return a generated image for each label, not yet moved."""
+        """Return a generated image for each label, moved."""
         z = torch.randn(len(labels), self.latent, generator=self.draws).to(labels.device)
         with self.autocast():
             images: torch.Tensor = self.generator(z, labels)
-        return images.float()
+        return self.moved(images.float())
 
     def moved(self, images: torch.Tensor) -> torch.Tensor:
         """Return images moved at random; real and generated ones alike, or the critic would learn the difference."""
@@ -68,22 +74,27 @@ class Pair:
 
 
 def min_max_step(pair: Pair) -> Losses:
-    """Train discriminator and generator once, and return the losses of generator and discriminator.
+    """Train both networks once, and return the losses of generator and discriminator.
 
-    The discriminator minimises -log D(x) - log(1 - D(G(z))), the generator -log D(G(z)) (non-saturating).
+    The discriminator minimises -log D(x) - log(1 - D(G(z))), the generator -log D(G(z)) (non-saturating), both from
+    the same point, so that one pass through the discriminator serves both: with s the logit of a generated image, the
+    gradients of the two losses with respect to that image are sigmoid(s) s' and -sigmoid(-s) s', and the second is
+    -exp(-s) times the first.
     """
     real, labels = pair.real()
     fake = pair.fake(labels)
-    moved = pair.moved(fake)
-    both = pair.scores(torch.cat([real, moved.detach()]), labels.repeat(2))
-    on_real, on_fake = both.chunk(2)
-    critic_loss = F.softplus(-on_real).mean() + F.softplus(on_fake).mean()
-    _descend(pair.critic_optimiser, critic_loss)
-    pair.critic.requires_grad_(False)
-    generator_loss = F.softplus(-pair.scores(moved, labels)).mean()
-    _descend(pair.generator_optimiser, generator_loss)
-    pair.critic.requires_grad_(True)
-    return generator_loss.detach(), critic_loss.detach()
+    images = fake.detach().requires_grad_()
+    on_real, on_fake = pair.scores(torch.cat([real, images]), labels.repeat(2)).chunk(2)
+    critic_loss = discriminator_loss(on_real, on_fake)
+    on_fake = on_fake.detach()
+    pair.critic_optimiser.zero_grad(set_to_none=True)
+    pair.generator_optimiser.zero_grad(set_to_none=True)
+    critic_loss.backward()  # type: ignore[no-untyped-call]
+    odds = torch.exp(-on_fake.clamp(-CERTAIN, CERTAIN))
+    fake.backward(cast(torch.Tensor, images.grad) * -odds[:, None, None, None])  # type: ignore[no-untyped-call]
+    pair.critic_optimiser.step()
+    pair.generator_optimiser.step()
+    return F.softplus(-on_fake).mean(), critic_loss.detach()
 
 
 def wasserstein_step(pair: Pair, critic_steps: int, penalty: float) -> Losses:
@@ -94,27 +105,30 @@ def wasserstein_step(pair: Pair, critic_steps: int, penalty: float) -> Losses:
     for _ in range(critic_steps):
         real, labels = pair.real()
         with torch.no_grad():
-            fake = pair.moved(pair.fake(labels))
+            fake = pair.fake(labels)
         on_real, on_fake = pair.scores(torch.cat([real, fake]), labels.repeat(2)).chunk(2)
         mixture = torch.rand(len(real), 1, 1, 1, generator=pair.draws).to(real.device)
         between = mixture * real + (1 - mixture) * fake
         critic_loss = wasserstein_loss(on_real, on_fake) + penalty * gradient_penalty(pair.scores, between, labels)
         _descend(pair.critic_optimiser, critic_loss)
     pair.critic.requires_grad_(False)
-    generator_loss = -pair.scores(pair.moved(pair.fake(labels)), labels).mean()
+    generator_loss = -pair.scores(pair.fake(labels), labels).mean()
     _descend(pair.generator_optimiser, generator_loss)
     pair.critic.requires_grad_(True)
     return generator_loss.detach(), critic_loss.detach()
 
 
+def discriminator_loss(on_real: torch.Tensor, on_fake: torch.Tensor) -> torch.Tensor:
+    """Return -E log D(x) - E log(1 - D(G(z))), from the logits of real and generated images."""
+    return F.softplus(-on_real).mean() + F.softplus(on_fake).mean()
+
+
 def wasserstein_loss(on_real: torch.Tensor, on_fake: torch.Tensor) -> torch.Tensor:
-    """Return what a critic minimises: the mean score of generated images less that of real ones."""
+    """Return E C(G(z)) - E C(x), from the scores of real and generated images; its negative estimates a distance."""
     return on_fake.mean() - on_real.mean()
 
 
-def gradient_penalty(
-    scores: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], images: torch.Tensor, labels: torch.Tensor
-) -> torch.Tensor:
+def gradient_penalty(scores: Scores, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Return P = E (|grad C(x)| - 1)^2 over ``images`` (N, C, H, W), each one's L2 norm; differentiable."""
     images = images.detach().requires_grad_()
     (slope,) = torch.autograd.grad(scores(images, labels).sum(), images, create_graph=True)
