@@ -8,7 +8,6 @@ import pytest
 
 from fedsec.data.datasets import load
 
-
 SUPERLINKS = ("deploy", "deployment", "test_flwr_run", "test_hostile_node", "test_plug_in")
 """Folders and modules whose slow tests start SuperLinks and SuperNodes; those of all others start Ray."""
 
