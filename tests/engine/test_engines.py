@@ -26,12 +26,14 @@ def test_the_same_seed_gives_the_same_model_and_another_seed_another() -> None:
 
 @pytest.mark.slow
 def test_ray_gives_the_same_model_twice_and_the_one_of_the_local_engine() -> None:
-    configuration = config()
+    gan = {"gan__steps": 4, "gan__batch_size": 8, "gan__width": 8}
+    configuration = config(data__balance="cgan", data__fill="mean", data__q=0.9, **gan)
     once, folder, observer = run(configuration, "ray")
     again, _, _ = run(configuration, "ray")
     local, local_folder, _ = run(configuration, "local")
     assert once["model_sha256"] == again["model_sha256"]
     assert observer.rounds == [1, 2, 3]
+    assert sorted(observer.filled_clients) == list(range(10))
     ours, theirs = load_checkpoint(folder.checkpoint), load_checkpoint(local_folder.checkpoint)
     assert ours is not None
     assert theirs is not None
