@@ -13,7 +13,9 @@ from fedsec.training.evaluation import predict
 from fedsec.training.extraction import Images, Labels, check_images, check_labels
 from fedsec.training.threads import one_thread
 
-SETTINGS = TrainingSettings(epochs=2, batch_size=64, learning_rate=0.05, momentum=0.9)
+EXAMPLES = 50_000
+"""By default the images go through once, and so often that there are as many as this: few images are to be measured by
+what is in them, not by how few steps were taken."""
 
 
 def accuracy_from_generated(
@@ -25,7 +27,7 @@ def accuracy_from_generated(
     normalise: Normalisation,
     *,
     model: str = "lenet5",
-    settings: TrainingSettings = SETTINGS,
+    settings: TrainingSettings | None = None,
     seed: int = 0,
     device: torch.device | None = None,
 ) -> ClassAccuracy:
@@ -41,7 +43,7 @@ def accuracy_from_generated(
         num_classes: number of classes.
         normalise: turns bytes into what the classifier takes.
         model: name of the classifier.
-        settings: how it is trained.
+        settings: how it is trained; by default :data:`EXAMPLES` images in batches of 64.
         seed: of its weights and of the order of the examples.
         device: where to compute; the CPU by default.
 
@@ -55,6 +57,7 @@ def accuracy_from_generated(
         raise ScoreError(
             f"generated and real images must be of one shape; got {images.shape[1:]} and {test_images.shape[1:]}"
         )
+    settings = settings or TrainingSettings(-(-EXAMPLES // len(images)), 64, 0.05, momentum=0.9)
     device = device or torch.device("cpu")
     network = (
         build_classifier(model, images.shape[1], images.shape[2], num_classes, seed=derived_seed(seed, Purpose.MODEL))

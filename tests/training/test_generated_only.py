@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from fedsec.metrics.generation import ScoreError
+from fedsec.training import generated_only
 from fedsec.training.classifier import TrainingSettings
 from fedsec.training.generated_only import accuracy_from_generated
 from tests.training.conftest import Problem
@@ -59,6 +60,24 @@ def test_the_result_is_the_seeds_alone(arguments: Arguments) -> None:
     one = accuracy_from_generated(**arguments, seed=3)
     torch.manual_seed(2)
     assert accuracy_from_generated(**arguments, seed=3) == one
+
+
+def test_few_images_are_gone_through_as_often_as_it_takes(
+    arguments: Arguments, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[TrainingSettings] = []
+    train = generated_only.train_classifier
+
+    def watched(*positional: Any) -> float:
+        seen.append(positional[4])
+        return train(*positional)
+
+    monkeypatch.setattr(generated_only, "train_classifier", watched)
+    monkeypatch.setattr(generated_only, "EXAMPLES", 100)
+    accuracy_from_generated(**(arguments | {"settings": None}))
+    monkeypatch.setattr(generated_only, "EXAMPLES", 10)
+    accuracy_from_generated(**(arguments | {"settings": None}))
+    assert [settings.epochs for settings in seen] == [5, 1]
 
 
 def test_a_training_that_diverges_is_refused(arguments: Arguments) -> None:

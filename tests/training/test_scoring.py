@@ -8,7 +8,7 @@ import torch
 
 from fedsec.data.datasets import load
 from fedsec.metrics.generation import Features
-from fedsec.training import extractor, scoring
+from fedsec.training import extractor, generated_only, scoring
 from fedsec.training.inception import WeightsError
 from fedsec.training.scoring import extractors_of, scores_of
 from tests.pages import code
@@ -30,6 +30,7 @@ class Brightness:
 def short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Train for one pass over few examples, and look for no weights of Inception but those that a test names."""
     monkeypatch.setattr(extractor, "EXAMPLES", 1)
+    monkeypatch.setattr(generated_only, "EXAMPLES", 1)
     monkeypatch.setattr(extractor, "RATES", (0.05,))
     monkeypatch.setattr("fedsec.training.inception.get_dir", lambda: str(tmp_path))
     monkeypatch.delenv("FEDSEC_INCEPTION", raising=False)
