@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 from filelock import FileLock
+from torch.optim.lr_scheduler import OneCycleLR
 
 from fedsec.data.datasets import ImageDataset
 from fedsec.data.sources import DataError
@@ -29,14 +30,16 @@ from fedsec.training.threads import one_thread
 
 FORMAT = 1
 BATCH = 500
+"""Images whose features are computed at once."""
+
 SEED = 0
 """Of the weights and the order of the examples. No run's seed: all runs on a data set are to share an extractor."""
 
-RATES = (0.05, 0.05, 0.01)
-"""Learning rates, one after the other."""
+EPOCHS, BATCH_SIZE, LEARNING_RATE, MOMENTUM = 3, 64, 0.1, 0.9
+"""The learning rate is the highest; it rises to that and falls to nothing over the training."""
 
-EXAMPLES = 10_000
-"""For each of them the examples go through once, and so often that there are as many as this."""
+EXAMPLES = 30_000
+"""A small data set is gone through so often that there are as many examples as this."""
 
 
 class ClassifierExtractor:
@@ -132,7 +135,19 @@ def classifier_extractor(
 
 
 def _key(train: ImageDataset) -> str:
-    made_of = [FORMAT, SEED, RATES, EXAMPLES, train.images.shape, train.mean, train.std, len(train.classes)]
+    made_of = [
+        FORMAT,
+        SEED,
+        EPOCHS,
+        BATCH_SIZE,
+        LEARNING_RATE,
+        MOMENTUM,
+        EXAMPLES,
+        train.images.shape,
+        train.mean,
+        train.std,
+        len(train.classes),
+    ]
     return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:12]
 
 
@@ -161,12 +176,13 @@ def _write(path: Path, train: ImageDataset, test: ImageDataset | None, device: t
 
 def _train(network: FeatureNet, train: ImageDataset, normalise: Normalisation, device: torch.device) -> None:
     examples = on_device(train.images, train.labels, device)
+    epochs = max(EPOCHS, -(-EXAMPLES // len(train)))
+    settings = TrainingSettings(epochs, BATCH_SIZE, LEARNING_RATE, MOMENTUM)
+    optimiser = sgd(network, settings)
+    steps = epochs * -(-len(train) // BATCH_SIZE)
+    schedule = OneCycleLR(optimiser, LEARNING_RATE, total_steps=steps + 1, cycle_momentum=False)
+    optimiser.register_step_post_hook(lambda *_: schedule.step())
     order = torch.Generator().manual_seed(SEED)
-    stages = [TrainingSettings(-(-EXAMPLES // len(train)), 64, rate, momentum=0.9) for rate in RATES]
-    optimiser = sgd(network, stages[0])
-    for settings in stages:
-        for group in optimiser.param_groups:
-            group["lr"] = settings.learning_rate
-        loss = train_classifier(network, *examples, normalise, settings, order, optimiser)
+    loss = train_classifier(network, *examples, normalise, settings, order, optimiser)
     if not math.isfinite(loss):
         raise ScoreError(f"the feature extractor of {train.name!r} did not learn: its loss is {loss}")

@@ -19,7 +19,9 @@ from tests.training.conftest import Problem
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Train on few examples."""
-    monkeypatch.setattr(extractor, "EXAMPLES", 160)
+    monkeypatch.setattr(extractor, "EXAMPLES", 400)
+    monkeypatch.setattr(extractor, "EPOCHS", 1)
+    monkeypatch.setattr(extractor, "BATCH_SIZE", 16)
 
 
 @pytest.fixture
@@ -137,7 +139,7 @@ def test_a_damaged_file_is_an_error_that_names_it(split: ImageDataset) -> None:
 
 
 def test_a_training_that_fails_leaves_no_file(split: ImageDataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extractor, "RATES", (1e30, 1e30))
+    monkeypatch.setattr(extractor, "LEARNING_RATE", 1e30)
     with pytest.raises(ScoreError, match="'squares' did not learn: its loss is nan"):
         classifier_extractor(split)
     assert stored(split) == []

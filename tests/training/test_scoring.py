@@ -31,7 +31,7 @@ def short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Train for one pass over few examples, and look for no weights of Inception but those that a test names."""
     monkeypatch.setattr(extractor, "EXAMPLES", 1)
     monkeypatch.setattr(generated_only, "EXAMPLES", 1)
-    monkeypatch.setattr(extractor, "RATES", (0.05,))
+    monkeypatch.setattr(extractor, "EPOCHS", 1)
     monkeypatch.setattr("fedsec.training.inception.get_dir", lambda: str(tmp_path))
     monkeypatch.delenv("FEDSEC_INCEPTION", raising=False)
 
