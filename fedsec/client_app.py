@@ -127,7 +127,11 @@ def _local_task(config: RunConfig, node: NodeSettings, held: Holding) -> LocalTa
         num_classes=len(held.classes),
         normalise=Normalisation(*statistics(config, held.dataset)),
         settings=TrainingSettings(
-            federation.local_epochs, federation.batch_size, federation.learning_rate, federation.momentum
+            federation.local_epochs,
+            federation.batch_size,
+            federation.learning_rate,
+            federation.momentum,
+            federation.epoch_examples,
         ),
         seed=config.run.seed,
         partition=node.partition,

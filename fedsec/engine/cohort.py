@@ -128,7 +128,8 @@ def _workload(config: RunConfig, client: int, class_counts: Sequence[int]) -> in
     copies = 0
     if config.attack.kind == "backdoor" and client in malicious(config):
         copies = class_counts[config.attack.source] if can_attack(config, class_counts) else 0
-    return sum(class_counts) + copies
+    examples = sum(class_counts) + copies
+    return min(examples, config.federation.epoch_examples or examples)
 
 
 def _judge(strategy: RobustStrategy, server_round: int, answers: list[Answer], rows: Matrix) -> Judged:

@@ -152,6 +152,9 @@ class FederationSection:
     rounds: Count = _about("rounds of training", 16)
     fraction: Share = _about("share of the clients that train in a round", 1.0)
     local_epochs: Count = _about("passes of a client over its examples in a round", 2)
+    epoch_examples: Int = _about(
+        "most examples of an epoch, drawn anew in each; 0 takes all of a client's", 0, ge=0, le=10**9
+    )
     batch_size: Count = _about("examples in a step of SGD", 8)
     learning_rate: Float = _about("step size of the clients' SGD", 0.1, gt=0.0, le=100.0)
     momentum: Float = _about("momentum of the clients' SGD", 0.0, ge=0.0, lt=1.0)
@@ -280,7 +283,13 @@ def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
     return tables
 
 
-LATER: Flat = {"data.folders": "", "data.classes": "", "attack.clients": "", "federation.momentum-buffer": "reset"}
+LATER: Flat = {
+    "data.folders": "",
+    "data.classes": "",
+    "attack.clients": "",
+    "federation.momentum-buffer": "reset",
+    "federation.epoch-examples": 0,
+}
 
 
 def same_numbers(value: Any) -> Any:

@@ -30,13 +30,18 @@ def on_device(
     return torch.from_numpy(np.array(images)).to(device), torch.from_numpy(np.array(labels)).to(device)
 
 
+def epoch_order(examples: int, most: int, generator: torch.Generator) -> torch.Tensor:
+    """Return which of so many examples an epoch takes, in which order: all of them, or at most ``most`` (0: all)."""
+    return torch.randperm(examples, generator=generator)[: most or examples]
+
+
 def shuffled_batches(
-    images: torch.Tensor, labels: torch.Tensor, batch_size: int, generator: torch.Generator
+    images: torch.Tensor, labels: torch.Tensor, batch_size: int, generator: torch.Generator, most: int = 0
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Yield the examples once in random order, in batches; the last one may be smaller.
+    """Yield the examples of an epoch (:func:`epoch_order`) in batches; the last one may be smaller.
 
     The order is drawn on the CPU, so that it is the same on every device.
     """
-    order = torch.randperm(len(labels), generator=generator).to(images.device)
+    order = epoch_order(len(labels), most, generator).to(images.device)
     for chosen in torch.split(order, batch_size):
         yield images[chosen], labels[chosen]

@@ -21,12 +21,18 @@ class TrainingSettings:
         batch_size: examples in a step.
         learning_rate: eta, the step size.
         momentum: of SGD; 0 is plain SGD.
+        most_examples: of an epoch, drawn anew in each where there are more; 0 takes all.
     """
 
     epochs: int
     batch_size: int
     learning_rate: float
     momentum: float = 0.0
+    most_examples: int = 0
+
+    def examples_of(self, number: int) -> int:
+        """Return how many of a client's ``number`` examples an epoch takes."""
+        return min(number, self.most_examples or number)
 
 
 def sgd(model: nn.Module, settings: TrainingSettings) -> torch.optim.SGD:
@@ -82,13 +88,13 @@ def train_classifier(
         return float("nan")
     model.train()
     optimiser = optimiser or sgd(model, settings)
-    total = torch.zeros((), device=images.device)
+    total, most = torch.zeros((), device=images.device), settings.most_examples
     for _ in range(settings.epochs):
         total.zero_()
-        for batch, wanted in shuffled_batches(images, labels, settings.batch_size, generator):
+        for batch, wanted in shuffled_batches(images, labels, settings.batch_size, generator, most):
             optimiser.zero_grad(set_to_none=True)
             loss = F.cross_entropy(model(normalise(batch)), wanted)
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             total += loss.detach() * len(wanted)
-    return float(total) / len(labels)
+    return float(total) / settings.examples_of(len(labels))

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from fedsec.training.batches import Normalisation, on_device
+from fedsec.training.batches import Normalisation, epoch_order, on_device
 from fedsec.training.classifier import TrainingSettings
 from fedsec.training.grouped import GroupedModel, Tensors
 
@@ -87,13 +87,13 @@ class _Cohort:
         device: torch.device,
     ) -> None:
         self.model, self.normalise, self.settings = model, normalise, settings
-        counts = [len(member.labels) for member in members]
+        held = [len(member.labels) for member in members]
         self.images, self.labels = on_device(
             np.concatenate([member.images for member in members]),
             np.concatenate([member.labels for member in members]),
             device,
         )
-        starts = np.cumsum([0, *counts[:-1]]).tolist()
+        starts = np.cumsum([0, *held[:-1]]).tolist()
         self.batches = [
             [batch + start for batch in _batches(member, settings, device)]
             for member, start in zip(members, starts, strict=True)
@@ -108,7 +108,7 @@ class _Cohort:
         self.moments = {name: torch.zeros_like(self.tensors[name]) for name in model.parameters}
         self.totals = torch.zeros(len(members), device=device)
         self.split = SPLIT if splits_batches(model, device) else 1
-        self.counts = counts
+        self.counts = [settings.examples_of(number) for number in held]
 
     def train(self) -> list[Trained]:
         """Take every step of every member; return what came of each."""
@@ -166,7 +166,8 @@ class _Cohort:
 
 def _batches(member: Member, settings: TrainingSettings, device: torch.device) -> list[torch.Tensor]:
     """Return which of its own examples a member takes in each step of all its epochs."""
-    orders = [torch.randperm(len(member.labels), generator=member.generator) for _ in range(settings.epochs)]
+    number, most = len(member.labels), settings.most_examples
+    orders = [epoch_order(number, most, member.generator) for _ in range(settings.epochs)]
     return [batch.to(device) for order in orders for batch in torch.split(order, settings.batch_size)]
 
 

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedsec.training.batches import Normalisation, on_device, shuffled_batches
+from fedsec.training.batches import Normalisation, epoch_order, on_device, shuffled_batches
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -22,6 +22,17 @@ def test_batches_cover_every_example_once_with_its_label(count: int, batch_size:
     assert 0 < sizes[-1] <= batch_size
     assert torch.cat([labels for _, labels in batches]).sort().values.tolist() == list(range(count))
     assert all(torch.equal(chosen.flatten(), labels) for chosen, labels in batches)
+
+
+@given(st.integers(1, 50), st.integers(0, 60), st.integers(0, 2**62))
+@settings(deadline=None, max_examples=50)
+def test_an_epoch_may_take_fewer_examples_others_each_time(count: int, most: int, seed: int) -> None:
+    generator = seeded(seed)
+    epochs = [epoch_order(count, most, generator).tolist() for _ in range(40)]
+    assert {len(epoch) for epoch in epochs} == {min(count, most or count)}
+    assert all(len(set(epoch)) == len(epoch) for epoch in epochs)
+    if 0 < most < count <= 10:
+        assert {example for epoch in epochs for example in epoch} == set(range(count))
 
 
 def test_the_generator_decides_the_order_and_the_next_pass_has_another() -> None:

@@ -80,10 +80,12 @@ def assert_same(one: Trained, other: Trained, atol: float) -> None:
 
 
 @pytest.mark.parametrize("device", ["cpu", CUDA])
-@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize(
+    "changes", [{}, {"momentum": 0.9}, {"most_examples": 5}], ids=["plain", "momentum", "part of the examples"]
+)
 @pytest.mark.parametrize("name", CLASSIFIERS)
-def test_every_classifier_becomes_what_it_becomes_alone(name: str, momentum: float, device: str) -> None:
-    settings = replace(SETTINGS, momentum=momentum)
+def test_every_classifier_becomes_what_it_becomes_alone(name: str, changes: dict[str, Any], device: str) -> None:
+    settings = replace(SETTINGS, **changes)
     build = partial(build_classifier, name, 3, 16, 4)
     model = build().double().to(device)
     members = [member_of(build, count, seed) for seed, count in enumerate(COUNTS.get(name, FEW))]
