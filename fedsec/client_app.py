@@ -13,7 +13,7 @@ from torch import nn
 from fedsec import __version__
 from fedsec.clients import BackdoorClient, BenignClient, LocalTask, UntargetedClient, make_client_app
 from fedsec.clients.state import state_folder
-from fedsec.filling import Filled, fill
+from fedsec.filling import Filled, epoch_share, fill
 from fedsec.holdings import Holding, holding, statistics
 from fedsec.models.classifiers import build_classifier
 from fedsec.node_settings import NodeSettings, NodeSettingsError, attacks, read_node_config, with_own_attack
@@ -124,14 +124,11 @@ def _local_task(config: RunConfig, node: NodeSettings, held: Holding) -> LocalTa
         model=_model(*network),
         images=filled.images,
         labels=filled.labels,
+        epoch_share=epoch_share(config, filled.report),
         num_classes=len(held.classes),
         normalise=Normalisation(*statistics(config, held.dataset)),
         settings=TrainingSettings(
-            federation.local_epochs,
-            federation.batch_size,
-            federation.learning_rate,
-            federation.momentum,
-            federation.epoch_examples,
+            federation.local_epochs, federation.batch_size, federation.learning_rate, federation.momentum
         ),
         seed=config.run.seed,
         partition=node.partition,

@@ -76,6 +76,13 @@ def fill(config: RunConfig, partition: int, held: Holding, device: torch.device)
     return Filled(np.concatenate([images, more[0]]), np.concatenate([labels, more[1]]), report, entry)
 
 
+def epoch_share(config: RunConfig, report: FillingRecord) -> float:
+    """Return which share of a client's examples an epoch takes: all, or as many as it has of its own."""
+    if config.data.filled_epoch == "all" or not sum(report.after):
+        return 1.0
+    return sum(report.before) / sum(report.after)
+
+
 def gan_settings(config: RunConfig) -> GanSettings:
     """Return how the configuration has each client's GAN trained."""
     balance = config.data.balance

@@ -1,5 +1,6 @@
 """The honest client: it trains on its own examples."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,7 @@ class LocalTask:
         settings: epochs, batch size, step size.
         seed: seed of the run.
         partition: which partition the client holds; with the round it decides every random draw.
+        epoch_share: which share of the examples an epoch takes, drawn anew in each.
         device: where to train.
         grouped: the same network for several clients at once, where it can be had.
         state: folder of what clients keep between rounds; ``None`` keeps nothing. With it, momentum is kept.
@@ -55,6 +57,7 @@ class LocalTask:
     device: torch.device
     grouped: GroupedModel | None = None
     state: Path | None = None
+    epoch_share: float = 1.0
 
 
 class BenignClient(NumPyClient):
@@ -93,7 +96,9 @@ class BenignClient(NumPyClient):
             set_momentum(task.model, optimiser, kept)
         with one_thread():
             on = on_device(member.images, member.labels, task.device)
-            loss = train_classifier(task.model, *on, task.normalise, task.settings, member.generator, optimiser)
+            loss = train_classifier(
+                task.model, *on, task.normalise, task.settings, member.generator, optimiser, member.most
+            )
         if state is not None:
             state.save(round_of(config), get_momentum(task.model, optimiser))
         told: dict[str, Scalar] = {"loss": loss, "note": note} if note else {"loss": loss}
@@ -108,7 +113,9 @@ class BenignClient(NumPyClient):
     def member(self, parameters: NDArrays, server_round: int) -> Member:
         """Return what this client brings into a cohort: where it starts, its examples, and their order."""
         seed = derived_seed(self.task.seed, Purpose.TRAINING, server_round, self.task.partition)
-        return Member(parameters, *self.examples(server_round), torch.Generator().manual_seed(seed))
+        images, labels = self.examples(server_round)
+        most = math.ceil(self.task.epoch_share * len(labels))
+        return Member(parameters, images, labels, torch.Generator().manual_seed(seed), most)
 
     def evaluate(self, parameters: NDArrays, config: dict[str, Scalar]) -> tuple[float, int, dict[str, Scalar]]:
         """Return loss and accuracy of ``parameters`` on the client's own clean examples."""

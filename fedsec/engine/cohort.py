@@ -12,6 +12,7 @@ from fedsec.engine.pool import Request
 from fedsec.engine.sweep import Sweep
 from fedsec.engine.throughput import best_size
 from fedsec.engine.worker import Answer, MakeClient, RoundOfRun
+from fedsec.filling import epoch_share
 from fedsec.filling_round import LATER, Tell
 from fedsec.fleet import Arrays, Enough, Judge, Judged
 from fedsec.holdings import holding
@@ -78,7 +79,10 @@ class CohortFleet:
                 tell(answer)
             else:
                 notify(f"partition {client} could not fill its classes: {answer}; {LATER}")
-        self._workloads |= {client: _workload(self._config, client, record.after) for client, record in records.items()}
+        self._workloads |= {
+            client: math.ceil(_workload(self._config, client, record.after) * epoch_share(self._config, record))
+            for client, record in records.items()
+        }
         self._choose_size()
 
     def _choose_size(self) -> None:
@@ -128,8 +132,7 @@ def _workload(config: RunConfig, client: int, class_counts: Sequence[int]) -> in
     copies = 0
     if config.attack.kind == "backdoor" and client in malicious(config):
         copies = class_counts[config.attack.source] if can_attack(config, class_counts) else 0
-    examples = sum(class_counts) + copies
-    return min(examples, config.federation.epoch_examples or examples)
+    return sum(class_counts) + copies
 
 
 def _judge(strategy: RobustStrategy, server_round: int, answers: list[Answer], rows: Matrix) -> Judged:

@@ -35,6 +35,7 @@ MomentumBuffer = Literal["reset", "kept"]
 Shortage = Literal["stop", "wait", "skip"]
 ModelName = Literal["lenet5", "resnet18"]
 GANS = ("cgan", "cwgan")
+FilledEpoch = Literal["all", "own"]
 BalanceName = Literal["none", "cgan", "cwgan", "repeat", "augment"]
 Precision = Literal["auto", "bf16", "float32"]
 
@@ -117,6 +118,9 @@ class DataSection:
     fill: Count | Fill = _about(
         "up to where each class is filled: largest or mean of the client's classes, or a number", "largest"
     )
+    filled_epoch: FilledEpoch = _about(
+        "an epoch of a client that filled its classes takes all, or as many as it has of its own, drawn anew", "all"
+    )
     balance_above: Float = _about(
         "a client fills only above this skew (0: even classes, 1 - 1/classes: one)", 0.1, ge=0.0, le=1.0
     )
@@ -152,9 +156,6 @@ class FederationSection:
     rounds: Count = _about("rounds of training", 16)
     fraction: Share = _about("share of the clients that train in a round", 1.0)
     local_epochs: Count = _about("passes of a client over its examples in a round", 2)
-    epoch_examples: Int = _about(
-        "most examples of an epoch, drawn anew in each; 0 takes all of a client's", 0, ge=0, le=10**9
-    )
     batch_size: Count = _about("examples in a step of SGD", 8)
     learning_rate: Float = _about("step size of the clients' SGD", 0.1, gt=0.0, le=100.0)
     momentum: Float = _about("momentum of the clients' SGD", 0.0, ge=0.0, lt=1.0)
@@ -288,7 +289,6 @@ LATER: Flat = {
     "data.classes": "",
     "attack.clients": "",
     "federation.momentum-buffer": "reset",
-    "federation.epoch-examples": 0,
 }
 
 
@@ -305,7 +305,7 @@ def identity(config: RunConfig) -> dict[str, Scalar]:
     if config.data.balance not in GANS:
         left_out |= {f"gan.{field.name.replace('_', '-')}" for field in fields(GanSection)}
     if config.data.balance == "none":
-        left_out |= {"data.fill", "data.balance-above"}
+        left_out |= {"data.fill", "data.filled-epoch", "data.balance-above"}
     flat = {key: value for key, value in flatten(config).items() if key not in left_out}
     # Keys that came later: at these values a run of before them has the same numbers, so it has the same identity.
     return {key: same_numbers(value) for key, value in flat.items() if key not in LATER or value != LATER[key]}

@@ -21,18 +21,12 @@ class TrainingSettings:
         batch_size: examples in a step.
         learning_rate: eta, the step size.
         momentum: of SGD; 0 is plain SGD.
-        most_examples: of an epoch, drawn anew in each where there are more; 0 takes all.
     """
 
     epochs: int
     batch_size: int
     learning_rate: float
     momentum: float = 0.0
-    most_examples: int = 0
-
-    def examples_of(self, number: int) -> int:
-        """Return how many of a client's ``number`` examples an epoch takes."""
-        return min(number, self.most_examples or number)
 
 
 def sgd(model: nn.Module, settings: TrainingSettings) -> torch.optim.SGD:
@@ -72,6 +66,7 @@ def train_classifier(
     settings: TrainingSettings,
     generator: torch.Generator,
     optimiser: torch.optim.Optimizer | None = None,
+    most: int = 0,
 ) -> float:
     """Train ``model`` in place and return the mean loss of the last epoch; NaN without examples.
 
@@ -83,12 +78,13 @@ def train_classifier(
         settings: epochs, batch size, step size.
         generator: CPU generator of the order of the examples.
         optimiser: of the model's parameters, where its state is to outlive the call; by default a new one.
+        most: how many of the examples an epoch takes at most, drawn anew in each; 0 takes all.
     """
     if len(labels) == 0:
         return float("nan")
     model.train()
     optimiser = optimiser or sgd(model, settings)
-    total, most = torch.zeros((), device=images.device), settings.most_examples
+    total = torch.zeros((), device=images.device)
     for _ in range(settings.epochs):
         total.zero_()
         for batch, wanted in shuffled_batches(images, labels, settings.batch_size, generator, most):
@@ -97,4 +93,4 @@ def train_classifier(
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             total += loss.detach() * len(wanted)
-    return float(total) / settings.examples_of(len(labels))
+    return float(total) / min(len(labels), most or len(labels))

@@ -32,12 +32,19 @@ class Member:
         images: (N, C, H, W) uint8, N >= 1.
         labels: (N,) int64.
         generator: CPU generator of the order of the examples.
+        most: how many of its examples an epoch takes at most, drawn anew in each; 0 takes all.
     """
 
     start: Sequence[NDArray[np.generic]]
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
     generator: torch.Generator
+    most: int = 0
+
+    @property
+    def epoch(self) -> int:
+        """How many examples an epoch takes."""
+        return min(len(self.labels), self.most or len(self.labels))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +71,7 @@ def train_cohort(
     """
     if not all(len(member.labels) for member in members):
         raise ValueError("every member of a cohort must have examples to train on")
-    order = sorted(range(len(members)), key=lambda index: -len(members[index].labels))
+    order = sorted(range(len(members)), key=lambda index: -members[index].epoch)
     cohort = _Cohort(model, [members[index] for index in order], normalise, settings, device)
     trained = dict(zip(order, cohort.train(), strict=True))
     return [trained[index] for index in range(len(members))]
@@ -108,7 +115,7 @@ class _Cohort:
         self.moments = {name: torch.zeros_like(self.tensors[name]) for name in model.parameters}
         self.totals = torch.zeros(len(members), device=device)
         self.split = SPLIT if splits_batches(model, device) else 1
-        self.counts = [settings.examples_of(number) for number in held]
+        self.counts = [member.epoch for member in members]
 
     def train(self) -> list[Trained]:
         """Take every step of every member; return what came of each."""
@@ -166,8 +173,7 @@ class _Cohort:
 
 def _batches(member: Member, settings: TrainingSettings, device: torch.device) -> list[torch.Tensor]:
     """Return which of its own examples a member takes in each step of all its epochs."""
-    number, most = len(member.labels), settings.most_examples
-    orders = [epoch_order(number, most, member.generator) for _ in range(settings.epochs)]
+    orders = [epoch_order(len(member.labels), member.most, member.generator) for _ in range(settings.epochs)]
     return [batch.to(device) for order in orders for batch in torch.split(order, settings.batch_size)]
 
 

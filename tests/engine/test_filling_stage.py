@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from fedsec import filling
+from fedsec.client_app import build_client, fill_classes
 from fedsec.data import generated
 from fedsec.engine.run import EngineName, execute
 from fedsec.runs.config import RunConfig
@@ -45,6 +46,26 @@ def test_engines_fill_alike_and_train_on_what_was_filled(balance: str) -> None:
         assert [client["examples"] for client in honest] == [sum(after[client["client"]].after) for client in honest]
     assert all(line["skew_after"] < line["skew_before"] for line in without_seconds(folder))
     assert folder.environment()["starts"][0]["filling_seconds"] > 0
+
+
+@pytest.mark.usefixtures("crews")
+def test_an_epoch_of_as_many_examples_as_a_client_has_of_its_own_is_alike_on_all_engines() -> None:
+    own = filling_config("repeat", data__filled_epoch="own")
+    (ours, folder, _), (theirs, other, _), (whole, _, _) = (
+        run(configuration, engine)
+        for configuration, engine in ((own, "cohort"), (own, "local"), (filling_config("repeat"), "local"))
+    )
+    assert ours["model_sha256"] == theirs["model_sha256"] != whole["model_sha256"]
+    assert record(folder) == record(other)
+
+
+def test_a_part_of_the_examples_is_the_same_part_of_the_triggered_copies() -> None:
+    own = filling_config("repeat", data__filled_epoch="own", attack__clients="2")
+    for partition in (1, 2):
+        client, report = build_client(own, partition), fill_classes(own, partition)
+        member = client.member([], 1)
+        assert member.epoch == pytest.approx(len(member.labels) * sum(report.before) / sum(report.after), abs=1)
+        assert len(member.labels) == sum(report.after) + (report.after[0] if partition == 2 else 0)
 
 
 def test_malicious_clients_fill_first_and_then_poison() -> None:

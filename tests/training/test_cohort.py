@@ -54,7 +54,8 @@ def alone(model: nn.Module, member: Member, normalise: Any, settings: TrainingSe
     set_arrays(model, member.start)
     generator = member.generator.clone_state()
     with one_thread():
-        loss = train_classifier(model, *on_device(member.images, member.labels, device), normalise, settings, generator)
+        examples = on_device(member.images, member.labels, device)
+        loss = train_classifier(model, *examples, normalise, settings, generator, most=member.most)
     return Trained(list(get_arrays(model).values()), loss)
 
 
@@ -81,14 +82,14 @@ def assert_same(one: Trained, other: Trained, atol: float) -> None:
 
 @pytest.mark.parametrize("device", ["cpu", CUDA])
 @pytest.mark.parametrize(
-    "changes", [{}, {"momentum": 0.9}, {"most_examples": 5}], ids=["plain", "momentum", "part of the examples"]
+    ("momentum", "most"), [(0.0, 0), (0.9, 0), (0.0, 5)], ids=["plain", "momentum", "part of the examples"]
 )
 @pytest.mark.parametrize("name", CLASSIFIERS)
-def test_every_classifier_becomes_what_it_becomes_alone(name: str, changes: dict[str, Any], device: str) -> None:
-    settings = replace(SETTINGS, **changes)
+def test_every_classifier_becomes_what_it_becomes_alone(name: str, momentum: float, most: int, device: str) -> None:
+    settings = replace(SETTINGS, momentum=momentum)
     build = partial(build_classifier, name, 3, 16, 4)
     model = build().double().to(device)
-    members = [member_of(build, count, seed) for seed, count in enumerate(COUNTS.get(name, FEW))]
+    members = [replace(member_of(build, n, seed), most=most) for seed, n in enumerate(COUNTS.get(name, FEW))]
     expected = [alone(model, member, in_double, settings) for member in members]
     trained = together(GroupedModel(model), members, in_double, settings, device)
     for member, ours, slow in zip(members, trained, expected, strict=True):
