@@ -81,6 +81,11 @@ ATTACKS = {
         "thesis on GAN balancing, 5.1.3",
         (*EVERY_ATTACK, "label_share"),
     ),
+    "untargeted-backdoor": (
+        "triggered copies of random images, each labelled as another random class",
+        "thesis on GAN balancing, 5.1.3 and 5.2.3",
+        (*EVERY_ATTACK, "label_share", "trigger", "trigger_size", "trigger_corner"),
+    ),
 }
 
 

@@ -84,29 +84,41 @@ def run(
 
 @app.command()
 def reproduce(
-    file: Annotated[Path, typer.Argument(help="Table file.")],
+    file: Annotated[Path, typer.Argument(help="Table file, or figure file.")],
     seeds: Annotated[int | None, typer.Option(min=1, help="Seeds 0 to N-1 instead of those in the file.")] = None,
     settings: Settings = None,
+    reduced: Annotated[
+        bool, typer.Option("--reduced", help="The file's reduced setting, for a small machine.")
+    ] = False,
     engine: Engine = "cohort",
     together: Annotated[int, typer.Option(min=1, help="Runs that go on at once, with --engine cohort.")] = 1,
     out: Annotated[Path | None, typer.Option(help="Folder of the report; by default beside the runs.")] = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run every cell of a table that is not finished yet, and print it beside the published one."""
+    """Run every cell of a table that is not finished yet, and print it beside the published one; or draw a figure."""
+    from fedsec.cli_figures import refuse_options, reproduce_figure
     from fedsec.engine.cells import finish_cells
     from fedsec.progress import ProgressObserver
     from fedsec.report.page import as_json as report_as_json
     from fedsec.report.page import write_report
+    from fedsec.runs.figure import is_figure
+    from fedsec.runs.loading import read_toml
+    from fedsec.runs.record import runs_folder
     from fedsec.runs.table import load_table
     from fedsec.scenario import code_hash
     from fedsec.server_app import checked
 
+    overrides = dict(map(parse_assignment, settings or []))
+    if is_figure(read_toml(file)):
+        refuse_options(file, seeds=seeds, together=together if together > 1 else None)
+        reproduce_figure(file, overrides, _console(as_json), reduced=reduced, out=out, as_json=as_json)
+        return
     chosen = _engine(engine)
     if together > 1 and chosen != "cohort":
         raise ConfigError([f"--together: found {together} with --engine {chosen}; expected --engine cohort, or 1"])
-    table = load_table(file)
-    runs = table.runs(range(seeds) if seeds else table.seeds, dict(map(parse_assignment, settings or [])))
+    table = load_table(file).as_reduced() if reduced else load_table(file)
+    runs = table.runs(range(seeds) if seeds else table.seeds, overrides)
     for cell, config in runs:
         checked(config, source=f"{file} ({cell.label()})")
     console = _console(as_json)
@@ -121,7 +133,7 @@ def reproduce(
     if other_code and not quiet:
         told = f"note: {other_code} of {len(runs)} runs were finished before, with other code than this ({code_hash()})"
         console.print(f"{told}; delete their folders to run them again", highlight=False, soft_wrap=True)
-    target = out or folders[0].path.parent / "report"
+    target = out or runs_folder(runs[0][1]) / table.name / "report"
     report = write_report(folders, target, table)
     for heading, shown in report.sections.items():
         _show(console, f"{table.title}: {heading.lower()}", shown)

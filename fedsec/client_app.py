@@ -11,7 +11,14 @@ from flwr.clientapp import ClientApp
 from torch import nn
 
 from fedsec import __version__
-from fedsec.clients import BackdoorClient, BenignClient, LocalTask, UntargetedClient, make_client_app
+from fedsec.clients import (
+    BackdoorClient,
+    BenignClient,
+    LocalTask,
+    UntargetedBackdoorClient,
+    UntargetedClient,
+    make_client_app,
+)
 from fedsec.clients.state import state_folder
 from fedsec.filling import Filled, epoch_share, fill
 from fedsec.holdings import Holding, holding, statistics
@@ -48,8 +55,10 @@ def build_client(config: RunConfig, partition: int, node: NodeSettings | None = 
     attack, rounds = own.attack, attack_rounds(own)
     if attack.kind == "untargeted":
         return UntargetedClient(task, attack.label_share, rounds)
+    stamp = trigger(own, task.images.shape[1:])
+    if attack.kind == "untargeted-backdoor":
+        return UntargetedBackdoorClient(task, stamp, attack.label_share, rounds)
     if attack.kind == "backdoor":
-        stamp = trigger(own, task.images.shape[1:])
         return BackdoorClient(task, stamp, attack.source, attack.target, rounds)
     raise ValueError(f"attack.kind {attack.kind!r} has malicious clients and no class for them")
 

@@ -77,10 +77,16 @@ def describe(
             "starts": starts,
         }
     )
-    chosen = np.flatnonzero(renumbered(test, names) == config.attack.source)[:SAMPLES]
+    triggerable = renumbered(test, names) == config.attack.source
+    chosen = np.flatnonzero(triggerable | (config.attack.kind == "untargeted-backdoor"))[:SAMPLES]
     stamp = trigger(config, test.images.shape[1:])
     folder.write_samples(clean=test.images[chosen], triggered=stamp.stamp(test.images[chosen]))
     return notices
+
+
+def versions() -> dict[str, str | None]:
+    """Return the version of each package that decides numbers; ``None`` for one that is not there."""
+    return {name: _version(name) for name in PACKAGES}
 
 
 def _known_before(earlier: Mapping[str, Any]) -> dict[int, list[int]]:
@@ -114,7 +120,7 @@ def _start(config: RunConfig, about: Mapping[str, Any], last_round: int) -> dict
     return {
         "round": last_round,
         "code": code_hash(),
-        "versions": {name: _version(name) for name in PACKAGES},
+        "versions": versions(),
         "python": sys.version.split()[0],
         "platform": platform.platform(),
         "device": str(choose_device(config.federation.device)),
@@ -139,9 +145,10 @@ def _notices(config: RunConfig, counts: Mapping[int, Sequence[int]], attackers: 
     notices = [
         f"client {client} holds no example and will be left out" for client, c in sorted(counts.items()) if not sum(c)
     ]
+    targeted = config.attack.kind == "backdoor"
+    lacking = f"holds no image of class {config.attack.source}" if targeted else "has too few images for a single copy"
     notices += [
-        f"client {client} is malicious but holds no image of class {config.attack.source}: "
-        "it trains as an honest one does"
+        f"client {client} is malicious but {lacking}: it trains as an honest one does"
         for client in attackers
         if sum(counts.get(client, ())) and not can_attack(config, counts[client])
     ]

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from fedsec.client_app import choose_device
 from fedsec.data.datasets import ImageDataset, load
+from fedsec.data.partition import first_of_each_class
 from fedsec.defenses.updates import OptionError
 from fedsec.description import describe
 from fedsec.fleet import Fleet, Judge, Judged
@@ -239,15 +240,18 @@ def _dropped(strategy: RobustStrategy, missing: Sequence[int]) -> list[dict[str,
 def _evaluator(config: RunConfig, test: ImageDataset) -> Evaluator:
     channels, size = test.images.shape[1], test.images.shape[2]
     names = class_names(config, test)
+    labels = renumbered(test, names)
+    kept = first_of_each_class(labels, config.data.share) if config.data.share < 1.0 else slice(None)
+    attack, targeted = config.attack, config.attack.kind != "untargeted-backdoor"
     return Evaluator(
         build_classifier(config.model.name, channels, size, len(names)),
-        test.images,
-        renumbered(test, names),
+        test.images[kept],
+        labels[kept],
         len(names),
         Normalisation(*statistics(config, test)),
         trigger(config, test.images.shape[1:]),
-        config.attack.source,
-        config.attack.target,
+        attack.source if targeted else None,
+        attack.target if targeted else None,
         choose_device(config.federation.device),
     )
 

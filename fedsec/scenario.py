@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fedsec.attacks.adversaries import malicious_clients
 from fedsec.attacks.triggers import Trigger, make_trigger
+from fedsec.attacks.untargeted_backdoor import number_of_copies
 from fedsec.data.datasets import load
 from fedsec.data.partition import PartitionSettings, load_partition
 from fedsec.runs.config import RunConfig
@@ -25,7 +26,8 @@ def partition_settings(config: RunConfig) -> PartitionSettings:
     if config.data.partition == "own":
         raise ValueError('data.partition = "own" deals nothing out')
     seed = derived_seed(config.run.seed, Purpose.PARTITION)
-    return PartitionSettings(config.data.partition, config.federation.clients, config.data.q, config.data.alpha, seed)
+    data, clients = config.data, config.federation.clients
+    return PartitionSettings(config.data.partition, clients, data.q, data.alpha, seed, data.share)
 
 
 def partitions(config: RunConfig, folder: str = "") -> list[NDArray[np.int64]]:
@@ -46,10 +48,19 @@ def malicious(config: RunConfig) -> tuple[int, ...]:
 def can_attack(config: RunConfig, class_counts: Sequence[int]) -> bool:
     """Tell whether a malicious client with so many examples of each class has anything to attack with.
 
-    A backdoor needs an image of the source class. Without one the client trains as an honest one does.
+    A backdoor needs an image to put its trigger on. Without one the client trains as an honest one does.
     """
-    source = config.attack.source
-    return config.attack.kind != "backdoor" or any(class_counts[source : source + 1])
+    return config.attack.kind == "untargeted" or triggered_copies(config, class_counts) > 0
+
+
+def triggered_copies(config: RunConfig, class_counts: Sequence[int]) -> int:
+    """Return how many triggered copies a malicious client with so many examples of each class trains on."""
+    attack = config.attack
+    if attack.kind == "backdoor":
+        return sum(class_counts[attack.source : attack.source + 1])
+    if attack.kind == "untargeted-backdoor":
+        return number_of_copies(sum(class_counts), attack.label_share)
+    return 0
 
 
 def attack_rounds(config: RunConfig) -> range:

@@ -195,6 +195,51 @@ def test_reproduce_goes_on_with_a_cell_that_was_cut_short(table_file: Path, runs
     assert last_json(fedsec("reproduce", table_file, "--engine", "local", "--json").out) == whole
 
 
+def test_reproduce_takes_a_run_that_another_table_has_finished(table_file: Path, runs: Path) -> None:
+    first = last_json(fedsec("reproduce", table_file, "--engine", "local", "--json").out)
+    stamps = {file: file.stat().st_mtime_ns for file in runs.rglob("summary.json")}
+    other = table_file.rename(table_file.with_name("other.toml"))
+    assert last_json(fedsec("reproduce", other, "--engine", "local", "--json").out) == first
+    assert {file: file.stat().st_mtime_ns for file in runs.rglob("summary.json")} == stamps
+    assert (runs / "other" / "report" / "other.md").exists()
+
+
+def test_reproduce_reduced_runs_every_cell_in_little_time_and_says_that_it_did(table_file: Path, runs: Path) -> None:
+    table_file.write_text(TABLE + '[reduced]\n"data.share" = 0.2\n"federation.local-epochs" = 1\n')
+    done = fedsec("reproduce", table_file, "--engine", "local", "--reduced", "--json")
+    assert done.code == 0, done.err
+    rows = last_json(done.out)
+    assert [row["attacked"] for row in rows] == [True, True, False]
+    assert "MA_published" not in rows[0] or rows[0]["MA_published"] is None
+    page = (runs / "small_reduced" / "report" / "small_reduced.md").read_text()
+    assert page.startswith("# A small table (reduced)")
+    assert "Reduced setting (data.share = 0.2, federation.local-epochs = 1)" in page
+
+
+FIGURE = 'title = "Who holds what"\nfigure = "samples"\n[show]\nimages = 3\n[data]\ndataset = "digits"\n'
+
+
+def test_reproduce_draws_a_figure_and_writes_its_numbers(tmp_path: Path, runs: Path) -> None:
+    file = tmp_path / "holdings.toml"
+    file.write_text(FIGURE)
+    done = fedsec("reproduce", file, "--set", "federation.clients=2", "--json")
+    assert done.code == 0, done.err
+    rows = last_json(done.out)
+    assert [row["client"] for row in rows] == [0, 1]
+    assert sum(sum(row.values()) for row in rows) == 1437 + 1
+    assert {path.name for path in (runs / "holdings").iterdir()} == {"holdings.md", "holdings.csv", "holdings.png"}
+    assert "digits, dealt to 2 clients (label-skew with q = 0.3), seed 0" in (runs / "holdings/holdings.md").read_text()
+
+
+@pytest.mark.parametrize("option", [["--seeds", "2"], ["--together", "2"]])
+def test_what_only_tables_have_is_refused_for_a_figure(option: list[str], tmp_path: Path) -> None:
+    file = tmp_path / "holdings.toml"
+    file.write_text(FIGURE)
+    done = fedsec("reproduce", file, *option)
+    assert done.code == 2
+    assert f"{option[0]}: this is a figure of one run" in done.err
+
+
 def test_report_compares_any_runs(run_file: Path, runs: Path, tmp_path: Path) -> None:
     for strategy in ("fedavg", "flame"):
         fedsec("run", run_file, "--engine", "local", "--quiet", "--set", f"defense.strategy={strategy}")

@@ -8,13 +8,17 @@ from flwr.app import Context, RecordDict
 
 from fedsec import client_app
 from fedsec.client_app import build_client
-from fedsec.clients import BackdoorClient, BenignClient, UntargetedClient
+from fedsec.clients import BackdoorClient, BenignClient, UntargetedBackdoorClient, UntargetedClient
 from fedsec.node_settings import NodeSettings, NodeSettingsError
 from fedsec.runs.config import AttackKind, flatten
 from fedsec.runs.loading import parse
 from fedsec.scenario import malicious
 
-CLIENTS = {"backdoor": BackdoorClient, "untargeted": UntargetedClient}
+CLIENTS = {
+    "backdoor": BackdoorClient,
+    "untargeted": UntargetedClient,
+    "untargeted-backdoor": UntargetedBackdoorClient,
+}
 
 
 @pytest.mark.parametrize("kind", [kind for kind in get_args(AttackKind) if kind != "none"])

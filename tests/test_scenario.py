@@ -8,11 +8,21 @@ import numpy as np
 import pytest
 
 from fedsec import scenario
+from fedsec.client_app import build_client
 from fedsec.data.datasets import load
 from fedsec.data.partition import partition, partition_hash
 from fedsec.runs.config import RunConfig
 from fedsec.runs.loading import parse
-from fedsec.scenario import attack_rounds, can_attack, code_hash, malicious, partition_settings, partitions, trigger
+from fedsec.scenario import (
+    attack_rounds,
+    can_attack,
+    code_hash,
+    malicious,
+    partition_settings,
+    partitions,
+    trigger,
+    triggered_copies,
+)
 
 
 def configured(**sections: dict[str, Any]) -> RunConfig:
@@ -36,8 +46,8 @@ def test_what_does_not_concern_the_data_does_not_deal_it_anew() -> None:
     settings = partition_settings(configured())
     other = configured(attack={"kind": "untargeted"}, federation={"rounds": 20}, defense={"strategy": "krum"})
     assert partition_settings(other) == settings
-    changes = {"scheme": "iid", "clients": 20, "q": 0.9, "alpha": 0.1}
-    changed = configured(data={"partition": "iid", "q": 0.9, "alpha": 0.1}, federation={"clients": 20})
+    changes = {"scheme": "iid", "clients": 20, "q": 0.9, "alpha": 0.1, "share": 0.5}
+    changed = configured(data={"partition": "iid", "q": 0.9, "alpha": 0.1, "share": 0.5}, federation={"clients": 20})
     assert partition_settings(changed) == replace(settings, **changes)
 
 
@@ -67,6 +77,20 @@ def test_a_backdoor_needs_images_of_the_source_class_and_random_labels_need_none
     assert not can_attack(backdoor, [5, 5, 0, 5])
     assert not can_attack(backdoor, [])
     assert can_attack(configured(attack={"kind": "untargeted", "source": 2, "target": 0}), [5, 5, 0, 5])
+
+
+def test_an_untargeted_backdoor_needs_an_image_of_any_class_and_a_share_that_is_one(cache: Path) -> None:
+    config = configured(attack={"kind": "untargeted-backdoor", "label-share": 0.3})
+    assert can_attack(config, [0, 0, 2])
+    assert not can_attack(config, [0, 0, 1])
+
+
+def test_the_copies_that_are_counted_are_those_that_attackers_make(cache: Path) -> None:
+    for kind in ("none", "backdoor", "untargeted", "untargeted-backdoor"):
+        config = configured(attack={"kind": kind, "label-share": 0.3, "clients": "" if kind == "none" else "0"})
+        client = build_client(config, 0)
+        trained = len(client.examples(1)[1]) - len(client.task.labels)
+        assert trained == triggered_copies(config, np.bincount(client.task.labels, minlength=10).tolist())
 
 
 @pytest.mark.parametrize(("start", "end", "expected"), [(9, 0, range(9, 17)), (3, 5, range(3, 6)), (16, 0, [16])])

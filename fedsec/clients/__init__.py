@@ -4,5 +4,13 @@ from fedsec.clients.app import make_client_app
 from fedsec.clients.backdoor import BackdoorClient
 from fedsec.clients.benign import BenignClient, LocalTask
 from fedsec.clients.untargeted import UntargetedClient
+from fedsec.clients.untargeted_backdoor import UntargetedBackdoorClient
 
-__all__ = ["BackdoorClient", "BenignClient", "LocalTask", "UntargetedClient", "make_client_app"]
+__all__ = [
+    "BackdoorClient",
+    "BenignClient",
+    "LocalTask",
+    "UntargetedBackdoorClient",
+    "UntargetedClient",
+    "make_client_app",
+]

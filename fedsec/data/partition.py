@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +18,9 @@ Indices = NDArray[np.int64]
 
 FORMAT = 1
 
+ROUNDING = 1e-9
+"""By how much a share of a number may be above a whole one: 0.07 of 100 is not quite 7 in floating point."""
+
 
 @dataclass(frozen=True, slots=True)
 class PartitionSettings:
@@ -28,6 +32,7 @@ class PartitionSettings:
         q: for ``"label-skew"``, see :class:`fedsec.data.partitioners.LabelSkewPartitioner`.
         alpha: concentration of the Dirichlet distribution, for ``"dirichlet"``.
         seed: seed of the draw.
+        share: share of the examples of each class that is dealt out at all, see :func:`first_of_each_class`.
     """
 
     scheme: Scheme
@@ -35,10 +40,13 @@ class PartitionSettings:
     q: float
     alpha: float
     seed: int
+    share: float = 1.0
 
 
 def partition(labels: NDArray[np.int64], num_classes: int, settings: PartitionSettings) -> list[Indices]:
     """Return the indices of each partition's examples, ascending; a partition may be empty.
+
+    What is not dealt out, with a ``share`` below 1, is in no partition.
 
     Args:
         labels: (N,) class of every example.
@@ -49,10 +57,27 @@ def partition(labels: NDArray[np.int64], num_classes: int, settings: PartitionSe
 
     # Dealt out in an order of our own, because flwr-datasets' IID partitioner cuts the data set as it lies.
     order = np.random.default_rng(settings.seed).permutation(len(labels))
+    order = order[first_of_each_class(labels[order], settings.share)]
     partitioner = _partitioner(settings, num_classes)
     partitioner.dataset = Dataset.from_dict({"index": order, "label": labels[order]})
     parts = [partitioner.load_partition(i).with_format("numpy") for i in range(settings.clients)]
     return [np.sort(np.asarray(part["index"][:], np.int64)) for part in parts]
+
+
+def first_of_each_class(labels: NDArray[np.int64], share: float) -> Indices:
+    """Return the places, ascending, of the first ``share`` of the examples of each class, rounded up.
+
+    Args:
+        labels: (N,) class of every example.
+        share: above 0, at most 1.
+    """
+    if share == 1.0:
+        return np.arange(len(labels))
+    kept = []
+    for label in np.unique(labels):
+        of_class = np.flatnonzero(labels == label)
+        kept.append(of_class[: math.ceil(share * len(of_class) - ROUNDING)])
+    return np.sort(np.concatenate(kept))
 
 
 def load_partition(

@@ -21,7 +21,7 @@ from fedsec.objections import objection
 from fedsec.observer import Notify
 from fedsec.runs.config import RunConfig
 from fedsec.runs.filling import FillingRecord
-from fedsec.scenario import can_attack, malicious
+from fedsec.scenario import malicious, triggered_copies
 from fedsec.strategies import RobustStrategy
 from fedsec.strategies.intake import Dropped, round_updates
 from fedsec.strategies.layout import Layout
@@ -129,9 +129,7 @@ class CohortFleet:
 
 def _workload(config: RunConfig, client: int, class_counts: Sequence[int]) -> int:
     """Return how many examples a client trains on in an epoch, its triggered copies among them."""
-    copies = 0
-    if config.attack.kind == "backdoor" and client in malicious(config):
-        copies = class_counts[config.attack.source] if can_attack(config, class_counts) else 0
+    copies = triggered_copies(config, class_counts) if client in malicious(config) else 0
     return sum(class_counts) + copies
 
 

@@ -49,3 +49,19 @@ def backdoor_accuracy(predicted: Classes, target: int) -> float | None:
         BA, or ``None`` when the test set has no image of the source class.
     """
     return 100.0 * float(np.mean(predicted == target)) if len(predicted) else None
+
+
+def untargeted_backdoor_accuracy(predicted: Classes, labels: Classes) -> float | None:
+    """Return BA of a backdoor without a target: percent of triggered images that are not taken for their own class.
+
+    The thesis on GAN balancing (5.1.7) calls BA the "percentage of correct predictions for backdoor samples" and does
+    not say what is correct where each copy has a random wrong label. Any wrong class is what the attacker wants.
+
+    Args:
+        predicted: (K,) predictions on the triggered test images of every class.
+        labels: (K,) the images' own classes.
+
+    Returns:
+        BA, or ``None`` without images.
+    """
+    return 100.0 * float(np.mean(predicted != labels)) if len(predicted) else None

@@ -117,6 +117,7 @@ def _dealing(config: RunConfig) -> dict[str, Scalar]:
         "dataset": data.dataset,
         "partition": data.partition,
         "q": data.q if data.partition == "label-skew" else "",
+        "share": data.share,
         "alpha": data.alpha if data.partition == "dirichlet" else "",
         "balance": data.balance,
         "clients": config.federation.clients,

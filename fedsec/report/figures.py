@@ -36,7 +36,8 @@ def overview(runs: Mapping[str, Sequence[RunFolder]]) -> Figure:
         figure = plt.figure(figsize=(9, 5.4 + below), layout="constrained")
         parts: Any = figure.subfigures(2, 1, height_ratios=[1.5, 3.9 + below])
         top, bottom = parts
-        _draw_samples(top, *_samples(first))
+        of_one = first.config().attack.kind != "untargeted-backdoor"
+        _draw_samples(top, *_samples(first), f"test images{' of the source class' if of_one else ''}")
         left, right = bottom.subplots(1, 2, sharex=True)
         start = first.config().attack.start_round
         for number, (label, folders) in enumerate(runs.items()):
@@ -83,10 +84,10 @@ def partition_of(folder: RunFolder, title: str = "") -> Figure:
     return partition(np.array(environment["class_counts"]), environment["classes"], environment["malicious"], title)
 
 
-def save(figure: Figure, path: Path) -> Path:
+def save(figure: Figure, path: Path, dpi: int = 140) -> Path:
     """Write a figure as PNG and close it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=140)
+    figure.savefig(path, dpi=dpi)
     plt.close(figure)
     return path
 
@@ -115,7 +116,7 @@ def _samples(folder: RunFolder) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         return images["clean"], images["triggered"]
 
 
-def _draw_samples(figure: Any, clean: NDArray[np.uint8], triggered: NDArray[np.uint8]) -> None:
+def _draw_samples(figure: Any, clean: NDArray[np.uint8], triggered: NDArray[np.uint8], title: str) -> None:
     if len(clean) == 0:
         return
     for row, images in zip(figure.subplots(2, len(clean), squeeze=False), (clean, triggered), strict=True):
@@ -123,4 +124,4 @@ def _draw_samples(figure: Any, clean: NDArray[np.uint8], triggered: NDArray[np.u
             picture = image.transpose(1, 2, 0)
             axes.imshow(picture.squeeze(), cmap="gray" if picture.shape[2] == 1 else None, vmin=0, vmax=255)
             axes.set_axis_off()
-    figure.suptitle("test images of the source class: clean, and with the trigger", fontsize=9)
+    figure.suptitle(f"{title}: clean, and with the trigger", fontsize=9)

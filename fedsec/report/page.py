@@ -65,13 +65,14 @@ def build_report(folders: Sequence[RunFolder], table: Table | None = None, notes
     sections = {heading: display(part, axes) for heading, part in parts.items() if len(part)}
     options = "" if table else implied(runs)
     said = [
-        legend(sections.values()),
+        legend(sections.values(), set(runs["attack.kind"])),
         f"Options that go with it: {options}." if options else "",
         _what_was_run(folders),
     ]
     codes = {code for joined in runs["code"] for code in joined.split("+")}  # a run may go on with other code
     if len(codes) > 1:
         said.append(f"These runs were made with {len(codes)} versions of the code.")
+    said.insert(0, table.note if table else "")
     return Report(table.title if table else "Runs", sections, data, (*filter(None, said), *notes))
 
 

@@ -12,6 +12,8 @@ from fedsec.runs.record import RunFolder
 NO_NUMBERS = ("run.name", "run.output", "run.resume", "run.seed")
 ATTACK_ONLY = ("attack.kind", "attack.share", "attack.start-round", "attack.end-round", "attack.label-share")
 
+TARGETED = "BA.targeted"
+
 SAME_SETTING = "same setting"
 PLAIN_AVERAGING = "fedavg"
 
@@ -48,6 +50,8 @@ def with_floor(runs: pd.DataFrame) -> pd.DataFrame:
     """
     if runs.empty:
         return runs.assign(floor=pd.Series(dtype=float), floor_from=pd.Series(dtype=str))
+    # Nobody attacks, but BA is measured as the attack in question says.
+    runs = runs.assign(**{TARGETED: runs["attack.kind"] != "untargeted-backdoor"})
     settings = [key for key in runs.columns if "." in key and key not in (*NO_NUMBERS[:-1], *ATTACK_ONLY)]
     looser = [key for key in settings if not key.startswith("defense.")]
     clean = runs[~runs["attacked"]]
@@ -57,7 +61,8 @@ def with_floor(runs: pd.DataFrame) -> pd.DataFrame:
     for same, loose in zip(_rows(runs, settings), _rows(runs, looser), strict=True):
         floor, source = (exact[same], SAME_SETTING) if same in exact else (plain.get(loose, nan), PLAIN_AVERAGING)
         floors.append((floor, "" if isnan(floor) else source))
-    return runs.assign(floor=[floor for floor, _ in floors], floor_from=[source for _, source in floors])
+    found = runs.assign(floor=[floor for floor, _ in floors], floor_from=[source for _, source in floors])
+    return found.drop(columns=TARGETED)
 
 
 def _rows(runs: pd.DataFrame, columns: list[str]) -> list[tuple[Any, ...]]:

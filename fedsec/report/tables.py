@@ -29,6 +29,10 @@ LEGEND = (
     "classified as the target. BA floor: BA of the same setting with nobody attacking. Caught, false alarms: percent "
     "of the malicious and of the honest client-rounds that got weight 0. Spread: standard deviation over the seeds."
 )
+LEGEND_UNTARGETED = (
+    "Of untargeted-backdoor: BA is the percent of triggered test images, of every class, that are not classified as "
+    "their own; its floor is that of a model that nobody attacked, which errs too."
+)
 BORROWED = f"({PLAIN_AVERAGING})"
 LEGEND_BORROWED = (
     f"{BORROWED} behind a BA floor: this defense was not run with nobody attacking, for every seed; the floor is that "
@@ -40,11 +44,13 @@ LEGEND_TROUBLE = (
 )
 
 
-def legend(shown: Iterable[pd.DataFrame]) -> str:
-    """Return what the columns and marks of the tables of texts mean."""
+def legend(shown: Iterable[pd.DataFrame], attacks: Iterable[str] = ()) -> str:
+    """Return what the columns and marks of the tables of texts mean, whose runs have these ``attacks``."""
     tables = list(shown)
     floors = [floor for table in tables for floor in table.get(HEADINGS["floor"], ())]
     parts = [LEGEND]
+    if "untargeted-backdoor" in attacks:
+        parts.append(LEGEND_UNTARGETED)
     if any(floor.endswith(BORROWED) for floor in floors):
         parts.append(LEGEND_BORROWED)
     if any(HEADINGS["skipped"] in table for table in tables):

@@ -167,8 +167,9 @@ def _data_problems(config: RunConfig, shape: tuple[int, int, int], num_classes: 
     groups = min(num_classes, config.federation.clients)
     if config.data.partition == "label-skew" and config.data.q < 1 / groups - 1e-9:
         yield f"data.q: found {config.data.q}; expected {1 / groups:.4g} (evenly mixed) to 1 for {groups} groups"
-    if config.federation.clients > examples and not own:
-        yield f"federation.clients: found {config.federation.clients}; expected at most {examples}, the examples"
+    dealt = int(examples * config.data.share)
+    if config.federation.clients > dealt and not own:
+        yield f"federation.clients: found {config.federation.clients}; expected at most {dealt}, the examples"
     largest = min(shape[1:]) - 2 * MARGIN
     if config.attack.trigger_size > largest:
         yield (
@@ -186,6 +187,9 @@ def _data_problems(config: RunConfig, shape: tuple[int, int, int], num_classes: 
 def _data_key_problems(config: RunConfig) -> Iterator[str]:
     folders = config.data.folders
     if config.data.partition == "own":
+        if config.data.share != 1.0:
+            found = f'found {config.data.share} with data.partition = "own"'
+            yield f"data.share: {found}; expected 1.0, for nothing is dealt out"
         if folders and "{partition}" not in folders:
             yield f'data.folders: found {folders!r}; expected a path with "{{partition}}" in it, or "" in a deployment'
         return

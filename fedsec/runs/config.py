@@ -4,7 +4,6 @@ A run is one TOML file. Its tables flatten to the keys of Flower's run config (`
 ``fedsec run``, ``flwr run --run-config`` and a cell of a table.
 """
 
-import math
 import re
 import unicodedata
 from collections.abc import Mapping
@@ -29,7 +28,7 @@ Scalar = bool | int | float | str
 Flat = dict[str, Scalar]
 
 StrategyName = Literal["fedavg", "krum", "multi-krum", "trimmed-mean", "median", "norm-clip-noise", "flame"]
-AttackKind = Literal["none", "backdoor", "untargeted"]
+AttackKind = Literal["none", "backdoor", "untargeted", "untargeted-backdoor"]
 PartitionName = Literal["iid", "label-skew", "dirichlet", "one-class", "own"]
 MomentumBuffer = Literal["reset", "kept"]
 Shortage = Literal["stop", "wait", "skip"]
@@ -110,6 +109,7 @@ class DataSection:
     folders: str = _about('own: a client\'s folder in a simulation, "{partition}" in it; a node names its own', "")
     classes: str = _about('own: names of the classes in order, with commas; "" are those of the data set', "")
     q: Float = _about("label skew: probability that an example goes to its class's group", 0.3, gt=0.0, le=1.0)
+    share: Share = _about("share of the examples that is used, of each class of the training and of the test set", 1.0)
     alpha: Float = _about("concentration of the Dirichlet partition; small is skewed", 0.5, gt=0.0, le=1e6)
     balance: BalanceName = _about(
         "what fills a client's classes: cgan, cwgan (a GAN of its own), repeat (its images), augment (moved ones)",
@@ -186,7 +186,9 @@ class FederationSection:
 class AttackSection:
     """What the malicious clients do. Source, target and trigger are measured even when nobody attacks."""
 
-    kind: AttackKind = _about("none, backdoor (trigger), untargeted (random labels)", "backdoor")
+    kind: AttackKind = _about(
+        "none, backdoor (trigger), untargeted (random labels), untargeted-backdoor (trigger, random labels)", "backdoor"
+    )
     share: Float = _about("share of the clients that are malicious", 0.4, ge=0.0, le=0.5)
     clients: PartitionList = _about('partitions of the malicious clients, such as "1 3"; "" draws a share', "")
     source: Int = _about("class whose triggered images are to be misclassified", 0, ge=0, le=1_000_000)
@@ -194,7 +196,7 @@ class AttackSection:
     trigger: TriggerKind = _about("trojan (a plus sign), patch (white), noise-patch (random colours)", "patch")
     trigger_size: Int = _about("side of the trigger in pixels", 5, ge=1, le=1_000_000)
     trigger_corner: Corner = _about("where the trigger lies, one pixel from the edges", "bottom-right")
-    label_share: Share = _about("untargeted: share of a client's labels that are changed", 1.0)
+    label_share: Share = _about("untargeted, untargeted-backdoor: share of a client's examples that are poisoned", 1.0)
     start_round: Count = _about("first round of the attack", 1)
     end_round: Int = _about("last round of the attack; 0 is the last of all", 0, ge=0, le=1_000_000)
 
@@ -282,30 +284,3 @@ def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
         elif isinstance(tables.setdefault(section, {}), dict):  # else it is no table, which is refused later on
             tables[section][name] = value
     return tables
-
-
-LATER: Flat = {
-    "data.folders": "",
-    "data.classes": "",
-    "attack.clients": "",
-    "federation.momentum-buffer": "reset",
-}
-
-
-def same_numbers(value: Any) -> Any:
-    """Return whole floats as integers, so that 1.0 and 1 hash alike."""
-    return int(value) if isinstance(value, float) and math.isfinite(value) and value.is_integer() else value
-
-
-def identity(config: RunConfig) -> dict[str, Scalar]:
-    """Return the part of the configuration that decides a run's numbers: all but its name, folder and time-outs."""
-    left_out = {"run.name", "run.output", "run.resume", "federation.round-timeout", "federation.node-timeout"}
-    left_out |= {"federation.device", "federation.gpus-per-client", "federation.cohort-size"}
-    left_out |= {"federation.min-clients", "federation.shortage", "federation.balance-timeout"}
-    if config.data.balance not in GANS:
-        left_out |= {f"gan.{field.name.replace('_', '-')}" for field in fields(GanSection)}
-    if config.data.balance == "none":
-        left_out |= {"data.fill", "data.filled-epoch", "data.balance-above"}
-    flat = {key: value for key, value in flatten(config).items() if key not in left_out}
-    # Keys that came later: at these values a run of before them has the same numbers, so it has the same identity.
-    return {key: same_numbers(value) for key, value in flat.items() if key not in LATER or value != LATER[key]}

@@ -85,7 +85,8 @@ def load_run_file(path: Path, overrides: Flat | None = None) -> RunConfig:
     tables = overridden(read_toml(path), overrides or {})
     for word in ("axes", "published", "title"):
         if word in tables:
-            raise ConfigError([f"{word}: this is a table of runs; use 'fedsec reproduce {path}'"], str(path))
+            kind = "a figure" if "figure" in tables else "a table of runs"
+            raise ConfigError([f"{word}: this is {kind}; use 'fedsec reproduce {path}'"], str(path))
     return parse(tables, source=str(path), required=REQUIRED)
 
 

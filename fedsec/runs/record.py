@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from fedsec.durable import remove_partial_files, sync_folder, write_atomically
 from fedsec.runs.checkpoint import CheckpointError
-from fedsec.runs.config import RunConfig, flatten, identity, nested
+from fedsec.runs.config import RunConfig, flatten, nested
 from fedsec.runs.filling import FillingRecord, filling_from
+from fedsec.runs.identity import identity
 from fedsec.runs.loading import ConfigError, parse, read_toml
 
 Role = Literal["honest", "malicious", "dormant"]

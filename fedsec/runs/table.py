@@ -3,7 +3,7 @@
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from fedsec.runs.table_checks import MEASURES, combination, covers, problems_in
 from fedsec.strategies import STRATEGIES
 from fedsec.strategies.build import options_of
 
-NOT_SECTIONS = ("title", "seeds", "axes", "left-out", "floor", "published")
+NOT_SECTIONS = ("title", "seeds", "axes", "left-out", "floor", "reduced", "published")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,8 @@ class Table:
         floor: what is changed to measure a cell without an attack; empty for no such runs.
         published: the published cells.
         left_out: combinations of the axes that the table does not have: values on some of them.
+        smaller: what is changed in the reduced setting, in which every cell runs on a small machine.
+        reduced: whether this is the table in that setting.
     """
 
     path: Path
@@ -72,11 +74,35 @@ class Table:
     floor: Flat = field(default_factory=dict)
     published: tuple[Published, ...] = ()
     left_out: tuple[dict[str, list[Scalar]], ...] = ()
+    smaller: Flat = field(default_factory=dict)
+    reduced: bool = False
 
     @property
     def name(self) -> str:
         """Name of the table's folder of runs."""
-        return self.path.stem
+        return f"{self.path.stem}{'_reduced' if self.reduced else ''}"
+
+    @property
+    def note(self) -> str:
+        """What a reader of the reduced table must know, "" of any other."""
+        if not self.reduced:
+            return ""
+        changes = ", ".join(f"{key} = {value}" for key, value in self.smaller.items())
+        return (
+            f"Reduced setting ({changes}): it shows that every cell runs, and nothing else. No number of it can be "
+            "compared with a published one, so those are left out."
+        )
+
+    def as_reduced(self) -> "Table":
+        """Return the table in its reduced setting: its cells with what ``smaller`` changes, nothing published.
+
+        Raises:
+            ConfigError: the file has no such setting.
+        """
+        if not self.smaller:
+            raise ConfigError(["--reduced: this file has no [reduced] setting"], str(self.path))
+        base = overridden(self.base, self.smaller)
+        return replace(self, title=f"{self.title} (reduced)", base=base, published=(), reduced=True)
 
     def cells(self) -> Iterator[Cell]:
         """Yield the cells, the last axis changing fastest; those without an attack come first."""
@@ -137,11 +163,13 @@ def load_table(path: Path) -> Table:
         floor=dict(content.get("floor", {})),
         published=tuple(_published(entry) for entry in content.get("published", [])),
         left_out=tuple(combination(entry) for entry in content.get("left-out", [])),
+        smaller=dict(content.get("reduced", {})),
     )
     unused = _unused_options(table)
     if unused:
         raise ConfigError([f"defense.{key}: no strategy of this table has this option" for key in unused], str(path))
-    table.runs(table.seeds[:1])
+    for setting in (table, table.as_reduced()) if table.smaller else (table,):
+        setting.runs(table.seeds[:1])
     return table
 
 

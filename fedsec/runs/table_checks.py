@@ -43,6 +43,7 @@ def problems_in(content: Mapping[str, Any], name: str) -> Iterator[str]:
     yield from _seed_problems(content.get("seeds", 1))
     if not isinstance(content.get("floor", {}), Mapping):
         yield f"floor: found {content['floor']!r}; expected a table of keys and values"
+    yield from _reduced_problems(content.get("reduced", {}), axes)
     if wrong:
         return  # what is said of cells cannot be looked at before there are axes
     left_out = content.get("left-out", [])
@@ -64,6 +65,17 @@ def _seed_problems(seeds: Any) -> Iterator[str]:
     several = isinstance(seeds, list) and seeds and all(isinstance(seed, int) and seed >= 0 for seed in seeds)
     if not whole and not several:
         yield f"seeds: found {seeds!r}; expected how many, or a list of them"
+
+
+def _reduced_problems(reduced: Any, axes: Mapping[str, Any]) -> Iterator[str]:
+    if not isinstance(reduced, Mapping):
+        yield f"reduced: found {reduced!r}; expected a table of keys and values"
+        return
+    for key in reduced:
+        if key not in known_keys():
+            yield f"reduced: {key!r} is no key of a run"
+        elif key in axes:
+            yield f"reduced: {key!r} is an axis of the table; expected a key that its cells share"
 
 
 def _left_out_problems(left_out: Any, axes: Mapping[str, list[Scalar]]) -> Iterator[str]:

@@ -10,7 +10,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from fedsec.attacks.triggers import Trigger
-from fedsec.metrics.classification import backdoor_accuracy, class_accuracies, main_task_accuracy
+from fedsec.metrics.classification import (
+    backdoor_accuracy,
+    class_accuracies,
+    main_task_accuracy,
+    untargeted_backdoor_accuracy,
+)
 from fedsec.training.batches import Normalisation, on_device
 from fedsec.training.parameters import set_arrays
 
@@ -23,7 +28,7 @@ class Evaluation:
 
     Attributes:
         MA: main-task accuracy.
-        BA: backdoor accuracy, or ``None`` when the test set has no image of the source class.
+        BA: backdoor accuracy, or ``None`` when the test set has no image to put the trigger on.
         loss: mean cross-entropy on the clean test set.
         class_accuracy: accuracy of each class, ``None`` for one without images.
     """
@@ -49,7 +54,7 @@ def predict(
 
 
 class Evaluator:
-    """Measures global models on the test set, and on its triggered images of the source class.
+    """Measures global models on the test set, and on its triggered images.
 
     Args:
         model: the network; its weights are replaced in every call.
@@ -58,8 +63,8 @@ class Evaluator:
         num_classes: number of classes.
         normalise: turns bytes into what the model takes.
         trigger: what the attacker stamps.
-        source: class whose triggered images are measured.
-        target: class that the attacker wants.
+        source: class whose triggered images are measured; ``None`` is every class.
+        target: class that the attacker wants; ``None`` is any but the image's own.
         device: where to compute.
     """
 
@@ -71,8 +76,8 @@ class Evaluator:
         num_classes: int,
         normalise: Normalisation,
         trigger: Trigger,
-        source: int,
-        target: int,
+        source: int | None,
+        target: int | None,
         device: torch.device,
     ) -> None:
         self.model = model.to(device).to(memory_format=torch.channels_last)
@@ -81,17 +86,25 @@ class Evaluator:
         self.normalise = normalise
         self.target = target
         self.clean = on_device(images, labels, device)
-        chosen = np.flatnonzero(self.labels == source)
+        chosen = np.arange(len(self.labels)) if source is None else np.flatnonzero(self.labels == source)
         self.triggered = on_device(trigger.stamp(images[chosen]), self.labels[chosen], device)
 
     def __call__(self, arrays: Mapping[str, NDArray[np.generic]]) -> Evaluation:
         """Return the accuracies of the model with these arrays."""
         set_arrays(self.model, [arrays[name] for name in self.model.state_dict()])
         predicted, loss = predict(self.model, *self.clean, self.normalise)
-        fooled = predict(self.model, *self.triggered, self.normalise)[0] if len(self.triggered[1]) else None
         return Evaluation(
             main_task_accuracy(predicted, self.labels),
-            None if fooled is None else backdoor_accuracy(fooled, self.target),
+            self._backdoor_accuracy(),
             loss,
             class_accuracies(predicted, self.labels, self.num_classes),
         )
+
+    def _backdoor_accuracy(self) -> float | None:
+        images, labels = self.triggered
+        if not len(labels):
+            return None
+        fooled, _ = predict(self.model, images, labels, self.normalise)
+        if self.target is None:
+            return untargeted_backdoor_accuracy(fooled, labels.cpu().numpy())
+        return backdoor_accuracy(fooled, self.target)

@@ -8,7 +8,8 @@ import pytest
 from fedsec.attacks.backdoor import add_backdoor
 from fedsec.attacks.relabelling import randomise_labels
 from fedsec.attacks.triggers import make_trigger
-from fedsec.clients import BackdoorClient, BenignClient, LocalTask, UntargetedClient
+from fedsec.attacks.untargeted_backdoor import add_untargeted_backdoor
+from fedsec.clients import BackdoorClient, BenignClient, LocalTask, UntargetedBackdoorClient, UntargetedClient
 from fedsec.seeds import Purpose, generator
 
 Sent = list[np.ndarray]
@@ -24,11 +25,18 @@ def untargeted(task: LocalTask) -> UntargetedClient:
     return UntargetedClient(task, 0.5, ROUNDS)
 
 
+def untargeted_backdoor(task: LocalTask) -> UntargetedBackdoorClient:
+    return UntargetedBackdoorClient(task, TRIGGER, 0.5, ROUNDS)
+
+
+ATTACKERS = [backdoor, untargeted, untargeted_backdoor]
+
+
 def same(one: Sent, other: Sent) -> bool:
     return all(a.tobytes() == b.tobytes() for a, b in zip(one, other, strict=True))
 
 
-@pytest.mark.parametrize("attacker", [backdoor, untargeted])
+@pytest.mark.parametrize("attacker", ATTACKERS)
 @pytest.mark.parametrize("server_round", [0, 2, 6])
 def test_outside_their_rounds_attackers_are_honest(
     attacker: type[BenignClient], server_round: int, task: LocalTask, sent: Sent
@@ -40,7 +48,7 @@ def test_outside_their_rounds_attackers_are_honest(
     assert (examples, metrics) == (honest_examples, honest_metrics)
 
 
-@pytest.mark.parametrize("attacker", [backdoor, untargeted])
+@pytest.mark.parametrize("attacker", ATTACKERS)
 @pytest.mark.parametrize("server_round", [3, 5])
 def test_in_their_rounds_they_are_not(
     attacker: type[BenignClient], server_round: int, task: LocalTask, sent: Sent
@@ -68,6 +76,17 @@ def test_the_untargeted_client_draws_new_labels_in_every_round(task: LocalTask) 
     np.testing.assert_array_equal(client.examples(3)[1], rounds[0][1])
 
 
+def test_the_untargeted_backdoor_client_draws_new_copies_in_every_round(task: LocalTask) -> None:
+    client = untargeted_backdoor(task)
+    for server_round in ROUNDS:
+        rng = generator(task.seed, Purpose.ATTACK, server_round, task.partition)
+        expected = add_untargeted_backdoor(task.images, task.labels, TRIGGER, 10, 0.5, rng)
+        for ours, theirs in zip(client.examples(server_round), expected, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+    assert len(client.examples(3)[1]) == 90
+    assert not np.array_equal(client.examples(3)[0], client.examples(4)[0])
+
+
 def test_untargeted_clients_of_other_partitions_draw_other_labels(task: LocalTask) -> None:
     other = untargeted(replace(task, partition=4))
     assert not np.array_equal(untargeted(task).examples(3)[1], other.examples(3)[1])
@@ -81,7 +100,7 @@ def test_without_images_of_the_source_the_backdoor_client_is_honest(task: LocalT
     assert examples == len(task.labels)
 
 
-@pytest.mark.parametrize("attacker", [backdoor, untargeted, BenignClient])
+@pytest.mark.parametrize("attacker", [*ATTACKERS, BenignClient])
 def test_a_client_without_examples_returns_what_it_was_sent(
     attacker: type[BenignClient], nothing: LocalTask, sent: Sent
 ) -> None:
@@ -90,7 +109,7 @@ def test_a_client_without_examples_returns_what_it_was_sent(
     assert examples == 0
 
 
-@pytest.mark.parametrize("attacker", [backdoor, untargeted])
+@pytest.mark.parametrize("attacker", ATTACKERS)
 def test_attackers_leave_their_own_data_alone_and_evaluate_honestly(
     attacker: type[BenignClient], task: LocalTask, sent: Sent
 ) -> None:

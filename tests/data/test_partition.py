@@ -17,6 +17,7 @@ from fedsec.data.partition import (
     PartitionSettings,
     Scheme,
     class_counts,
+    first_of_each_class,
     load_partition,
     partition,
     partition_hash,
@@ -115,6 +116,33 @@ def test_class_counts_sum_to_examples_and_to_classes(scheme: Scheme, clients: in
     np.testing.assert_array_equal(counts.sum(0), np.bincount(LABELS, minlength=10))
 
 
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_share_is_dealt_out_of_each_class_and_the_rest_belongs_to_nobody(scheme: Scheme) -> None:
+    parts = partition(LABELS, 10, PartitionSettings(scheme, 10, 1.0, 0.5, 1, share=0.3))
+    held = np.concatenate(parts)
+    assert len(set(held.tolist())) == len(held)
+    wanted = [-(-3 * count // 10) for count in np.bincount(LABELS)]
+    np.testing.assert_array_equal(np.bincount(LABELS[held], minlength=10), wanted)
+
+
+def test_the_seed_decides_which_examples_a_share_is() -> None:
+    held = [
+        set(np.concatenate(partition(LABELS, 10, PartitionSettings("iid", 5, 1.0, 0.5, seed, 0.3))).tolist())
+        for seed in (1, 1, 2)
+    ]
+    assert held[0] == held[1] != held[2]
+
+
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=50), st.integers(1, 100))
+def test_the_first_of_each_class_are_kept_rounded_up(labels: list[int], percent: int) -> None:
+    kept = first_of_each_class(np.array(labels), percent / 100)
+    assert np.all(np.diff(kept) > 0)
+    for label in set(labels):
+        places = [place for place, of_class in enumerate(labels) if of_class == label]
+        count = -(-percent * len(places) // 100)
+        assert [place for place in kept if labels[place] == label] == places[:count]
+
+
 def test_the_file_says_what_the_draw_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for scheme in SCHEMES:
         how = PartitionSettings(scheme, 7, 0.5, 0.5, 3)
@@ -128,6 +156,7 @@ def test_the_file_says_what_the_draw_says(tmp_path: Path, monkeypatch: pytest.Mo
 def test_every_setting_has_a_file_of_its_own(tmp_path: Path) -> None:
     how = PartitionSettings("label-skew", 5, 0.5, 0.5, 3)
     others = [replace(how, scheme="iid"), replace(how, clients=6), replace(how, q=0.6), replace(how, seed=4)]
+    others += [replace(how, share=0.5)]
     for number, setting in enumerate([how, *others, replace(how, alpha=0.6)], start=1):
         load_partition(LABELS, 10, setting, tmp_path)
         assert len(list(tmp_path.iterdir())) == number

@@ -11,9 +11,12 @@ from flwr.app import Array, ArrayRecord, ConfigRecord
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 
+from fedsec import federation
+from fedsec.data.datasets import load
 from fedsec.engine.simulation import run_on_ray
 from fedsec.runs.checkpoint import load_checkpoint
 from fedsec.strategies import RobustFedAvg
+from fedsec.training.evaluation import Evaluator
 from tests.engine.conftest import config, run
 from tests.strategies.toy import CLIENTS, FAULTS, MAKERS, Arrays, initial_arrays, toy_app, toy_round
 
@@ -170,6 +173,26 @@ def test_an_untargeted_run_has_no_backdoor_accuracy() -> None:
     summary, folder, _ = run(config(attack__kind="untargeted"), "local")
     assert summary["final"]["BA"] is None
     assert folder.rounds()[1]["BA"] is None
+
+
+def test_an_untargeted_backdoor_is_measured_on_every_class_attacked_or_not() -> None:
+    both = [
+        run(config(attack__kind="untargeted-backdoor", attack__share=share), "local")[1].rounds()
+        for share in (0.0, 0.4)
+    ]
+    unattacked, attacked = both
+    assert unattacked[0] | {"seconds": None} == attacked[0] | {"seconds": None}
+    assert unattacked[0]["BA"] > 70  # an untrained model takes every image for one or two classes
+    assert unattacked[-1]["BA"] != attacked[-1]["BA"]
+
+
+def test_a_share_of_the_data_is_dealt_out_and_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    monkeypatch.setattr(federation, "Evaluator", lambda *given: sizes.append(len(given[2])) or Evaluator(*given))
+    _, folder, _ = run(config(data__share=0.1, federation__rounds=1), "local")
+    counts = np.array(folder.environment()["class_counts"])
+    np.testing.assert_array_equal(counts.sum(0), np.ceil(np.bincount(load("digits", "train").labels) / 10))
+    assert sizes == [np.ceil(np.bincount(load("digits", "test").labels) / 10).sum()]
 
 
 @pytest.fixture

@@ -5,7 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedsec.metrics.classification import backdoor_accuracy, class_accuracies, main_task_accuracy
+from fedsec.metrics.classification import (
+    backdoor_accuracy,
+    class_accuracies,
+    main_task_accuracy,
+    untargeted_backdoor_accuracy,
+)
 
 LABELS = np.array([0, 0, 0, 1, 1, 3])
 PREDICTED = np.array([0, 0, 2, 1, 3, 3])
@@ -24,6 +29,11 @@ def test_each_class_has_its_own_accuracy_and_one_without_images_has_none() -> No
 def test_backdoor_accuracy_is_the_percent_taken_for_the_target() -> None:
     assert backdoor_accuracy(np.array([6, 6, 0, 6]), 6) == 75.0
     assert backdoor_accuracy(np.array([0, 0]), 6) == 0.0
+
+
+def test_backdoor_accuracy_without_a_target_is_the_percent_taken_for_another_class() -> None:
+    assert untargeted_backdoor_accuracy(np.array([6, 1, 0, 6]), np.array([0, 1, 2, 3])) == 75.0
+    assert untargeted_backdoor_accuracy(np.array([], np.int64), np.array([], np.int64)) is None
 
 
 def test_without_images_of_the_source_there_is_no_backdoor_accuracy() -> None:

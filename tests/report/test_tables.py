@@ -37,6 +37,20 @@ def test_a_floor_is_never_taken_from_another_setting(folders: list[RunFolder], t
     assert isnan(runs["floor"].iloc[-1])
 
 
+def test_the_floor_of_an_untargeted_backdoor_is_not_that_of_a_targeted_one(tmp_path: Path) -> None:
+    ran = [
+        record(config("fedavg", 0, kind, attack_share=share), tmp_path / f"{kind}{share}", 90.0, ba)
+        for kind, share, ba in [
+            ("backdoor", 0.0, 1.0), ("backdoor", 0.4, 99.0), ("untargeted-backdoor", 0.0, 8.0),
+            ("untargeted-backdoor", 0.4, 98.0), ("none", 0.4, 1.0),
+        ]
+    ]  # fmt: skip
+    assert with_floor(read_runs(ran))["floor"].tolist() == [1.0, 1.0, 8.0, 8.0, 1.0]
+    notes = build_report(ran).notes
+    assert "of every class, that are not classified as their own" in notes[0]
+    assert "of every class" not in build_report(ran[:2]).notes[0]
+
+
 def test_means_and_spreads_are_those_of_the_seeds(folders: list[RunFolder]) -> None:
     runs = with_floor(read_runs(folders))
     summary = summarise(runs[runs["attacked"]], ["defense.strategy"]).set_index("defense.strategy")

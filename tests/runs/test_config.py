@@ -17,7 +17,6 @@ from fedsec.runs.config import (
     StrategyName,
     described,
     flatten,
-    identity,
     known_keys,
     nested,
 )
@@ -66,13 +65,6 @@ def test_flat_and_nested_are_the_same_configuration() -> None:
 
 def test_an_integer_will_do_for_a_number() -> None:
     assert parse({"federation": {"learning-rate": 1}}).federation.learning_rate == 1.0
-
-
-def test_identity_leaves_out_what_decides_no_number() -> None:
-    config = RunConfig()
-    elsewhere = replace(config, run=replace(config.run, name="other", output="/somewhere"))
-    assert identity(config) == identity(elsewhere)
-    assert identity(config) != identity(replace(config, run=replace(config.run, seed=1)))
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from fedsec.runs.checks import check
-from fedsec.runs.loading import ConfigError, load_run_file
+from fedsec.runs.figure import is_figure, load_figure
+from fedsec.runs.loading import ConfigError, load_run_file, read_toml
 from fedsec.runs.table import load_table, run_folder_name
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
@@ -41,7 +42,10 @@ def write(tmp_path: Path, text: str) -> Path:
 
 @pytest.mark.parametrize("file", FILES, ids=[str(file.relative_to(EXPERIMENTS)) for file in FILES])
 def test_every_shipped_file_loads(file: Path) -> None:
-    if "[axes]" in file.read_text():
+    content = read_toml(file)
+    if is_figure(content):
+        load_figure(file, reduced="reduced" in content)
+    elif "axes" in content:
         table = load_table(file)
         assert len(table.runs(table.seeds)) >= len(table.seeds)
     else:
@@ -139,6 +143,44 @@ def test_a_mistake_in_what_is_left_out_is_explained(old: str, new: str, expected
     assert old in LEFT_OUT
     with pytest.raises(ConfigError, match=expected):
         load_table(write(tmp_path, TABLE + LEFT_OUT.replace(old, new)))
+
+
+REDUCED = """
+[reduced]
+"federation.rounds" = 1
+"data.share" = 0.1
+"""
+
+
+def test_the_reduced_table_has_the_same_cells_its_own_runs_and_nothing_published(tmp_path: Path) -> None:
+    table = load_table(write(tmp_path, TABLE + REDUCED))
+    reduced = table.as_reduced()
+    assert (reduced.name, reduced.title) == ("table_reduced", "A table (reduced)")
+    assert list(reduced.cells()) == list(table.cells())
+    assert {(c.federation.rounds, c.data.share, c.run.name) for _, c in reduced.runs([0])} == {(1, 0.1, reduced.name)}
+    assert {(c.federation.rounds, c.data.share) for _, c in table.runs([0])} == {(16, 1.0)}
+    assert reduced.published == ()
+    assert "Reduced setting (federation.rounds = 1, data.share = 0.1)" in reduced.note
+    assert table.note == ""
+
+
+def test_without_a_reduced_setting_there_is_no_reduced_table(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"--reduced: this file has no \[reduced\] setting"):
+        load_table(write(tmp_path, TABLE)).as_reduced()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("[reduced]", "[[reduced]]", "reduced: found .*; expected a table of keys and values"),
+        ('"data.share"', '"data.part"', "reduced: 'data.part' is no key of a run"),
+        ('"data.share" = 0.1', '"data.q" = 0.1', "reduced: 'data.q' is an axis of the table"),
+        ("0.1", "2.0", "data.share: found 2.0; expected less than or equal to 1"),
+    ],
+)
+def test_a_mistake_in_the_reduced_setting_is_explained(old: str, new: str, expected: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=expected):
+        load_table(write(tmp_path, TABLE + REDUCED.replace(old, new)))
 
 
 @pytest.mark.parametrize("name", ["my demo.toml", ".toml", "a" * 65 + ".toml"])

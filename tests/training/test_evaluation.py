@@ -32,7 +32,7 @@ def constant(label: int) -> nn.Module:
     return model
 
 
-def evaluator(source: int = 1, target: int = 3, labels: np.ndarray = LABELS) -> Evaluator:
+def evaluator(source: int | None = 1, target: int | None = 3, labels: np.ndarray = LABELS) -> Evaluator:
     return Evaluator(linear(9), IMAGES, labels, 5, NORMALISE, TRIGGER, source, target, CPU)
 
 
@@ -72,6 +72,16 @@ def test_accuracies_are_those_of_counting_image_by_image(batch: int, monkeypatch
     for label in range(5):
         right = [c == label for c, wanted in zip(classes, LABELS, strict=True) if wanted == label]
         assert measured.class_accuracy[label] == pytest.approx(100 * np.mean(right))
+
+
+def test_without_source_and_target_the_trigger_is_measured_on_every_class() -> None:
+    model = linear(3)
+    measured = evaluator(None, None)(get_arrays(model))
+    stamped = IMAGES.copy()
+    stamped[:, :, 1:4, 1:4] = 255
+    fooled = [slow_class(model, image) != label for image, label in zip(stamped, LABELS, strict=True)]
+    assert pytest.approx(100 * np.mean(fooled)) == measured.BA
+    assert pytest.approx(100 * np.mean(LABELS != 2)) == evaluator(None, None)(get_arrays(constant(2))).BA
 
 
 def test_without_images_of_the_source_there_is_no_backdoor_accuracy() -> None:

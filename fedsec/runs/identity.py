@@ -1,0 +1,34 @@
+"""What of a configuration decides a run's numbers: two with the same identity are the same run."""
+
+import math
+from dataclasses import fields
+from typing import Any
+
+from fedsec.runs.config import GANS, Flat, GanSection, RunConfig, Scalar, flatten
+
+LATER: Flat = {
+    "data.folders": "",
+    "data.classes": "",
+    "data.share": 1.0,
+    "attack.clients": "",
+    "federation.momentum-buffer": "reset",
+}
+
+
+def same_numbers(value: Any) -> Any:
+    """Return whole floats as integers, so that 1.0 and 1 hash alike."""
+    return int(value) if isinstance(value, float) and math.isfinite(value) and value.is_integer() else value
+
+
+def identity(config: RunConfig) -> dict[str, Scalar]:
+    """Return the part of the configuration that decides a run's numbers: all but its name, folder and time-outs."""
+    left_out = {"run.name", "run.output", "run.resume", "federation.round-timeout", "federation.node-timeout"}
+    left_out |= {"federation.device", "federation.gpus-per-client", "federation.cohort-size"}
+    left_out |= {"federation.min-clients", "federation.shortage", "federation.balance-timeout"}
+    if config.data.balance not in GANS:
+        left_out |= {f"gan.{field.name.replace('_', '-')}" for field in fields(GanSection)}
+    if config.data.balance == "none":
+        left_out |= {"data.fill", "data.filled-epoch", "data.balance-above"}
+    flat = {key: value for key, value in flatten(config).items() if key not in left_out}
+    # Keys that came later: at these values a run of before them has the same numbers, so it has the same identity.
+    return {key: same_numbers(value) for key, value in flat.items() if key not in LATER or value != LATER[key]}

@@ -1,0 +1,34 @@
+"""The identity of a run: what decides its numbers, and nothing else."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from fedsec.runs.config import GANS, RunConfig
+from fedsec.runs.identity import LATER, identity
+from fedsec.runs.loading import parse
+
+
+def changed(section: str, **values: Any) -> RunConfig:
+    config = RunConfig()
+    return replace(config, **{section: replace(getattr(config, section), **values)})
+
+
+def test_identity_leaves_out_what_decides_no_number() -> None:
+    assert identity(changed("run", name="other", output="/somewhere")) == identity(RunConfig())
+    assert identity(changed("run", seed=1)) != identity(RunConfig())
+
+
+def test_a_run_of_before_a_key_came_is_the_same_run_at_that_key_s_value() -> None:
+    assert not set(LATER) & set(identity(RunConfig()))
+    assert identity(changed("data", share=0.5))["data.share"] == 0.5
+    assert identity(changed("attack", clients="1"))["attack.clients"] == "1"
+
+
+@pytest.mark.parametrize("balance", ["none", "cgan", "repeat"])
+def test_what_fills_the_classes_decides_numbers_only_where_it_fills(balance: str) -> None:
+    given = {"data": {"balance": balance}}
+    steps, fill = parse({**given, "gan": {"steps": 7}}), parse({"data": given["data"] | {"fill": "mean"}})
+    assert (identity(steps) == identity(parse(given))) == (balance not in GANS)
+    assert (identity(fill) == identity(parse(given))) == (balance == "none")
