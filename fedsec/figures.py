@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from fedsec.metrics.generation import Features, generation_scores, inception_sco
 from fedsec.runs.config import RunConfig
 from fedsec.runs.figure import Figure
 from fedsec.runs.figure_data import ClientSamples, FinalScores, GanCourse, GanScores, Generated, Grid
+from fedsec.runs.loading import ConfigError
 from fedsec.seeds import Purpose, derived_seed
 from fedsec.training.batches import Normalisation
 from fedsec.training.extractor import ClassifierExtractor
@@ -50,6 +52,7 @@ def gan_scores(figure: Figure, tell: Tell) -> GanScores:
         tell: is told what is going on.
 
     Raises:
+        ConfigError: no client trains a GAN.
         DataError: the data cannot be had.
         ScoreError: what is generated cannot be scored.
         WeightsError: Inception's file is named and cannot be used.
@@ -64,6 +67,8 @@ def gan_scores(figure: Figure, tell: Tell) -> GanScores:
             continue
         tell(f"client {client}: scores")
         courses.append(judge.course(gan))
+    if not courses:
+        raise ConfigError(notes, str(figure.path))
     real = {features.extractor: inception_score(features)[0] for features in judge.real}
     return GanScores(tuple(courses), figure.images, real, judge.taught_by_real(), tuple(notes))
 
@@ -76,6 +81,7 @@ def generated_grid(figure: Figure, tell: Tell) -> Grid:
         tell: is told what is going on.
 
     Raises:
+        ConfigError: no client has a GAN that knows one of these classes.
         DataError: the data cannot be had.
     """
     device = choose_device(figure.config.federation.device)
@@ -91,6 +97,8 @@ def generated_grid(figure: Figure, tell: Tell) -> Grid:
         if missing:
             notes.append(f"Client {client} holds no image of {', '.join(missing)}, and its GAN generates none.")
         rows += [_generated(gan, label, figure.images) for label in wanted if label in gan.classes]
+    if not rows:
+        raise ConfigError(notes, str(figure.path))
     return Grid(tuple(rows), tuple(notes))
 
 
@@ -172,7 +180,7 @@ class _Judge:
         return accuracy_from_generated(images, labels, test.images, test.labels, classes, normalise).overall
 
 
-def _spread(array: NDArray, count: int) -> NDArray:
+def _spread(array: NDArray[Any], count: int) -> NDArray[Any]:
     """Return ``count`` rows of an array (N, ...), or all where there are fewer, equally far apart."""
     count = min(count, len(array))
     return np.asarray(array[((np.arange(count) + 0.5) * len(array) / max(1, count)).astype(int)])

@@ -1,12 +1,19 @@
-"""What a figure shows is what the clients hold."""
+"""What a figure shows is what the clients hold, and what their GANs make of it."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
+import torch
 
-from fedsec.figures import client_samples
+from fedsec.data.balancing import skew
+from fedsec.figures import client_samples, gan_scores, generated_grid
+from fedsec.filling import fill
 from fedsec.holdings import holding
 from fedsec.runs.figure import Figure, load_figure
+from fedsec.runs.loading import ConfigError
 
 SAMPLES = 'title = "Samples"\nfigure = "samples"\n[show]\nimages = 20\n[data]\ndataset = "digits"\nq = 0.8\n'
 
@@ -35,3 +42,91 @@ def test_a_client_with_fewer_images_shows_all_of_them(cache: Path, tmp_path: Pat
     shown = client_samples(figure(tmp_path, SAMPLES, data__share=0.02, show__clients=[3]))
     [one] = shown
     assert len(one.images) == sum(one.class_counts) < 20
+
+
+GAN = """
+title = "GANs"
+figure = "{kind}"
+[show]
+images = 20
+clients = [0, 1, 4]
+{show}
+[data]
+dataset = "digits"
+q = 0.8
+share = 0.1
+balance = "cgan"
+balance-above = 0.3
+fill = 6
+[gan]
+steps = 4
+batch-size = 8
+width = 8
+latent = 4
+"""
+
+
+@pytest.fixture
+def judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let an untrained network judge: it has an opinion, and takes no time to have it."""
+    from fedsec.training import extractor
+
+    monkeypatch.setattr(extractor, "RATES", (0.05,))
+    monkeypatch.setattr(extractor, "EXAMPLES", 1)
+
+
+def test_scores_are_of_every_watched_step_of_the_gans_that_fill_the_classes(
+    cache: Path, judged: None, tmp_path: Path
+) -> None:
+    of, told = figure(tmp_path, GAN.format(kind="score", show="")), list[str]()
+    scores = gan_scores(of, told.append)
+    assert [course.client for course in scores.courses] == [0, 1, 4]
+    assert told[:2] == ["client 0: its GAN", "client 0: scores"]
+    [features] = scores.real
+    for course in scores.courses:
+        assert course.steps == (0, 1, 2, 3, 4)
+        assert course.scores[features].shape == (5,)
+        assert np.all(course.scores[features] >= 1.0)
+        assert course.generator_loss.shape == course.critic_loss.shape == (4,)
+        assert course.final[0].inception_score == course.scores[features][-1]
+        assert 0 <= course.recognised <= 100
+    again = gan_scores(of, told.append)
+    np.testing.assert_array_equal(again.courses[1].scores[features], scores.courses[1].scores[features])
+    entry = fill(of.config, 0, holding(of.config, 0), torch.device("cpu"))
+    assert entry.report.kept  # so that a table's runs and its figures train each GAN once
+
+
+def test_a_grid_has_a_row_for_each_client_and_class_that_it_holds(cache: Path, tmp_path: Path) -> None:
+    of = figure(tmp_path, GAN.format(kind="grid", show="classes = [0, 4]"))
+    grid = generated_grid(of, list[str]().append)
+    held = {client: holding(of.config, client) for client in (0, 1, 4)}
+    wanted = [(client, label) for client in held for label in (0, 4) if held[client].class_counts[label]]
+    assert [(row.client, int(row.label)) for row in grid.rows] == wanted
+    for row in grid.rows:
+        own = held[row.client]
+        assert row.held == own.class_counts[int(row.label)]
+        assert row.made.shape == (20, 1, 28, 28)
+        of_class = own.images[own.labels == int(row.label)]
+        assert all((of_class == image).all(axis=(1, 2, 3)).any() for image in row.real)
+    missing = [client for client in held for label in (0, 4) if not held[client].class_counts[label]]
+    assert len(grid.notes) == len(set(missing))
+
+
+def test_a_client_without_a_gan_is_named_and_left_out(cache: Path, tmp_path: Path) -> None:
+    text = GAN.format(kind="grid", show="").replace("clients = [0, 1, 4]", "clients = [0, 1]")
+    of = figure(tmp_path, text)
+    skews = [skew(np.array(holding(of.config, client).class_counts)) for client in (0, 1)]
+    between = replace(of.config.data, balance_above=float(np.mean(skews)))
+    grid = generated_grid(replace(of, config=replace(of.config, data=between)), list[str]().append)
+    [even, uneven] = np.argsort(skews)
+    assert {row.client for row in grid.rows} == {uneven}
+    assert f"Client {even} has no GAN: its classes are even enough (data.balance-above = " in " ".join(grid.notes)
+
+
+@pytest.mark.parametrize(("kind", "draw"), [("score", gan_scores), ("grid", generated_grid)])
+def test_a_figure_of_no_gan_at_all_is_an_error(
+    kind: str, draw: Callable[..., object], cache: Path, judged: None, tmp_path: Path
+) -> None:
+    of = figure(tmp_path, GAN.format(kind=kind, show=""), data__balance_above=1.0)
+    with pytest.raises(ConfigError, match=r"Client 0 has no GAN: its classes are even enough"):
+        draw(of, list[str]().append)

@@ -87,12 +87,12 @@ def write_figure(page: FigurePage, figure: Figure, out: Path, made_with: str) ->
     out.mkdir(parents=True, exist_ok=True)
     picture = save(page.drawing, out / f"{figure.name}.png", dpi=DOTS)
     written = [picture, out / f"{figure.name}.md"]
-    for ending, table in page.numbers.items():
+    for ending, numbers in page.numbers.items():
         written.append(out / f"{figure.name}{ending}.csv")
-        table.to_csv(written[-1], index=False, float_format="%.5g")
-    notes = [note for note in (figure.note, *page.notes, made_with) if note]
+        numbers.to_csv(written[-1], index=False, float_format="%.5g")
     table = [markdown(page.shown)] if len(page.shown) else []
-    parts = [f"# {figure.title}\n", f"![{figure.title}]({picture.name})\n", *table, *(f"{note}\n" for note in notes)]
+    notes = [f"{note}\n" for note in (figure.note, *page.notes, made_with) if note]
+    parts = [f"# {figure.title}\n", f"![{figure.title}]({picture.name})\n", *table, *notes]
     written[1].write_text("\n".join(parts))
     return written
 
