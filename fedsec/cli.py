@@ -109,14 +109,14 @@ def reproduce(
     from fedsec.scenario import code_hash
     from fedsec.server_app import checked
 
+    if together > 1 and engine != "cohort":
+        raise ConfigError([f"--together: found {together} with --engine {engine}; expected --engine cohort, or 1"])
     overrides = dict(map(parse_assignment, settings or []))
     if is_figure(read_toml(file)):
         refuse_options(file, seeds=seeds, together=together if together > 1 else None)
         reproduce_figure(file, overrides, _console(as_json), reduced=reduced, out=out, as_json=as_json)
         return
     chosen = _engine(engine)
-    if together > 1 and chosen != "cohort":
-        raise ConfigError([f"--together: found {together} with --engine {chosen}; expected --engine cohort, or 1"])
     table = load_table(file).as_reduced() if reduced else load_table(file)
     runs = table.runs(range(seeds) if seeds else table.seeds, overrides)
     for cell, config in runs:

@@ -51,7 +51,8 @@ def reproduce_figure(
         console.print(note, style="dim", highlight=False, markup=False)
     console.print(f"figure: {target.absolute()}: {', '.join(path.name for path in written)}", soft_wrap=True)
     if as_json:
-        print(json.dumps({name: json.loads(table.to_json(orient="records")) for name, table in page.numbers.items()}))
+        tables = {f"{figure.name}{ending}": table for ending, table in page.numbers.items()}
+        print(json.dumps({name: json.loads(table.to_json(orient="records")) for name, table in tables.items()}))
 
 
 def refuse_options(file: Path, **given: object) -> None:

@@ -224,7 +224,7 @@ def test_reproduce_draws_a_figure_and_writes_its_numbers(tmp_path: Path, runs: P
     file.write_text(FIGURE)
     done = fedsec("reproduce", file, "--set", "federation.clients=2", "--json")
     assert done.code == 0, done.err
-    rows = last_json(done.out)
+    rows = last_json(done.out)["holdings"]
     assert [row["client"] for row in rows] == [0, 1]
     assert sum(sum(row.values()) for row in rows) == 1437 + 1
     assert {path.name for path in (runs / "holdings").iterdir()} == {"holdings.md", "holdings.csv", "holdings.png"}
