@@ -222,13 +222,13 @@ FIGURE = 'title = "Who holds what"\nfigure = "samples"\n[show]\nimages = 3\n[dat
 def test_reproduce_draws_a_figure_and_writes_its_numbers(tmp_path: Path, runs: Path) -> None:
     file = tmp_path / "holdings.toml"
     file.write_text(FIGURE)
-    done = fedsec("reproduce", file, "--set", "federation.clients=2", "--json")
+    done = fedsec("reproduce", file, "--set", "federation.clients=5", "--json")
     assert done.code == 0, done.err
     rows = last_json(done.out)["holdings"]
-    assert [row["client"] for row in rows] == [0, 1]
-    assert sum(sum(row.values()) for row in rows) == 1437 + 1
+    assert [row["client"] for row in rows] == list(range(5))
+    assert sum(sum(row.values()) for row in rows) == 1437 + sum(range(5))
     assert {path.name for path in (runs / "holdings").iterdir()} == {"holdings.md", "holdings.csv", "holdings.png"}
-    assert "digits, dealt to 2 clients (label-skew with q = 0.3), seed 0" in (runs / "holdings/holdings.md").read_text()
+    assert "digits, dealt to 5 clients (label-skew with q = 0.3), seed 0" in (runs / "holdings/holdings.md").read_text()
 
 
 @pytest.mark.parametrize("option", [["--seeds", "2"], ["--together", "2"]])

@@ -68,10 +68,10 @@ latent = 4
 
 @pytest.fixture
 def judged(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let an untrained network judge: it has an opinion, and takes no time to have it."""
+    """Let a network judge that was hardly trained: it has an opinion, and takes little time to have it."""
     from fedsec.training import extractor
 
-    monkeypatch.setattr(extractor, "RATES", (0.05,))
+    monkeypatch.setattr(extractor, "EPOCHS", 1)
     monkeypatch.setattr(extractor, "EXAMPLES", 1)
 
 

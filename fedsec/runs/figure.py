@@ -103,7 +103,7 @@ def load_figure(path: Path, overrides: Flat | None = None, *, reduced: bool = Fa
         raise ConfigError(problems, str(path))
     base = {key: value for key, value in content.items() if key not in NOT_SECTIONS}
     run = {key: value for key, value in changes.items() if not key.startswith(PREFIX)}
-    tables = overridden(base, run | {"run.name": path.stem})
+    tables = overridden(base, {"attack.kind": "none"} | run | {"run.name": path.stem})  # who attacks is not to be seen
     config = parse(tables, source=str(path), required=("data.dataset",))
     check(config, source=str(path))
     show, published = content.get("show", {}), content.get("published")
