@@ -61,11 +61,12 @@ def test_a_deployment_ends_with_the_simulations_model(deployment: Deployment, tm
     environment = json.loads((deployed / "environment.json").read_text())
     assert environment["engine"] == "deployment"
     assert environment["malicious"] == list(attackers)
-    rounds = [json.loads(line) for line in (deployed / "rounds.jsonl").read_text().splitlines()]
+    rounds = lines_of(deployed / "rounds.jsonl")
     assert [line["dropped"] for line in rounds] == [[]] * 4
-    filled = [json.loads(line) for line in (deployed / "filling.jsonl").read_text().splitlines()]
+    filled, again = (lines_of(folder / "filling.jsonl") for folder in (deployed, simulated))
     assert sorted(line["client"] for line in filled) == list(range(5))
     assert all(line["skew_after"] < line["skew_before"] for line in filled)
+    assert [line["kept"] for line in again] == [True] * 5  # what the nodes made has outlived their processes
     for line in rounds[1:]:
         roles = {client["client"]: client["role"] for client in line["clients"]}
         assert roles == {client: "malicious" if client in attackers else "honest" for client in range(5)}
@@ -77,6 +78,10 @@ def simulate(file: Path, runs: Path) -> Path:
     environment = os.environ | {"FEDSEC_RUNS": str(runs), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=120)
     return Path(json.loads(done.stdout.splitlines()[-1])["folder"])
+
+
+def lines_of(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in file.read_text().splitlines()]
 
 
 def summary_of(record: Path) -> dict[str, Any]:
