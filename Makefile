@@ -47,6 +47,7 @@ bench: $(VENV)/installed ## measure speed, as ratios to peers and limits in one 
 	$(BIN)/python -m benchmarks.rounds $(if $(OUT),--out $(OUT))
 	$(BIN)/python -m benchmarks.overhead $(if $(OUT),--out $(OUT))
 	$(BIN)/python -m benchmarks.together --runs 4 --examples 6000 $(if $(OUT),--out $(OUT))
+	$(BIN)/python -m benchmarks.gan $(if $(OUT),--out $(OUT))
 
 sweep: $(VENV)/installed ## draw what the rules cost against clients and parameters, in OUT (runs/sweep)
 	$(BIN)/python -m benchmarks.sweep --out $(or $(OUT),runs/sweep)

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from fedsec.models.cgan import SMALLEST
 from fedsec.training.gan_batches import as_bytes
 from fedsec.training.gan_networks import GanSettings as GanSettings
 from fedsec.training.gan_networks import build_generator as build_generator
@@ -114,13 +115,12 @@ def generate(generator: nn.Module, labels: Labels, latent: int, seed: int, devic
     unknown = np.setdiff1d(labels, trained)
     if len(unknown):
         raise GanFailedError(f"the generator cannot draw {_listed(unknown)}; it was trained on {_listed(trained)}")
-    draws = torch.Generator().manual_seed(seed)
+    noise = torch.randn(len(labels), latent, generator=torch.Generator().manual_seed(seed))
     generator.to(device).to(memory_format=torch.channels_last)
     wanted = torch.from_numpy(np.array(labels, np.int64))
     drawn = []
     with one_thread():
-        for block in torch.split(wanted, BLOCK):
-            z = torch.randn(len(block), latent, generator=draws)
+        for z, block in zip(torch.split(noise, BLOCK), torch.split(wanted, BLOCK), strict=True):
             drawn.append(as_bytes(generator(z.to(device), block.to(device))).cpu().contiguous().numpy())
     return np.concatenate(drawn)
 
@@ -130,6 +130,10 @@ def _check(images: Images, labels: Labels, num_classes: int) -> None:
         raise GanFailedError(f"a GAN needs square uint8 images (N, C, H, W); got {images.dtype} {images.shape}")
     if len(images) == 0 or len(labels) != len(images):
         raise GanFailedError(f"a GAN needs images with a label each; got {len(images)} images, {len(labels)} labels")
+    if images.shape[2] < SMALLEST:
+        raise GanFailedError(
+            f"a GAN needs images of at least {SMALLEST} x {SMALLEST} pixels; got {images.shape[2]} x {images.shape[2]}"
+        )
     outside = np.unique(labels[(labels < 0) | (labels >= num_classes)])
     if len(outside):
         raise GanFailedError(f"the generator has {num_classes} classes, from 0 on; the data have {_listed(outside)}")
