@@ -57,7 +57,7 @@ def accuracy_from_generated(
         raise ScoreError(
             f"generated and real images must be of one shape; got {images.shape[1:]} and {test_images.shape[1:]}"
         )
-    settings = settings or TrainingSettings(-(-EXAMPLES // len(images)), 64, 0.05, momentum=0.9)
+    settings = settings or TrainingSettings(-(-EXAMPLES // len(images)), 64, 0.02, momentum=0.9)
     device = device or torch.device("cpu")
     network = (
         build_classifier(model, images.shape[1], images.shape[2], num_classes, seed=derived_seed(seed, Purpose.MODEL))
