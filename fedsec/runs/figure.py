@@ -110,7 +110,7 @@ def load_figure(path: Path, overrides: Flat | None = None, *, reduced: bool = Fa
     kind = cast(FigureKind, content["figure"])
     figure = Figure(
         path=path,
-        title=content["title"],
+        title=f"{content['title']}{' (reduced)' if reduced else ''}",
         kind=kind,
         config=config,
         images=show.get("images", IMAGES[kind]),
@@ -130,7 +130,7 @@ def _problems(content: Mapping[str, Any], name: str) -> Iterator[str]:
     if not isinstance(content.get("title"), str):
         yield f"title: found {content.get('title')!r}; expected the figure's title as a text"
     kind = content.get("figure")
-    if kind not in IMAGES:
+    if kind not in tuple(IMAGES):
         yield f"figure: found {kind!r}; expected one of {', '.join(map(repr, IMAGES))}"
     if "axes" in content:
         yield "axes: found in a figure; expected one run"

@@ -124,8 +124,10 @@ class Table:
         changes |= {"run.seed": seed, "run.name": self.name}
         tables = overridden(self.base, changes)
         source = f"{self.path} ({cell.label()})"
-        defense = dict(tables.get("defense", {}))
-        config = parse(tables | {"defense": _own_options(defense)}, source=source, required=REQUIRED)
+        defense = tables.get("defense", {})
+        if isinstance(defense, Mapping):  # else parse will name it
+            tables["defense"] = _own_options(defense)
+        config = parse(tables, source=source, required=REQUIRED)
         check(config, source=source)
         return config
 
@@ -181,7 +183,7 @@ def run_folder_name(cell: Cell, config: RunConfig) -> str:
 
 def _own_options(defense: Mapping[str, Any]) -> dict[str, Any]:
     strategy = defense.get("strategy")
-    if strategy not in STRATEGIES:
+    if not isinstance(strategy, str) or strategy not in STRATEGIES:
         return dict(defense)  # parse will name it
     own = {key.replace("_", "-") for key in options_of(strategy)} | {"strategy", "batchnorm"}
     known = {key.partition(".")[2] for key in known_keys() if key.startswith("defense.")}
@@ -189,11 +191,12 @@ def _own_options(defense: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _unused_options(table: Table) -> list[str]:
-    strategies = table.axes.get("defense.strategy", [table.base.get("defense", {}).get("strategy", "")])
-    if not set(strategies) <= set(STRATEGIES):
+    defense = table.base.get("defense", {})
+    strategies = table.axes.get("defense.strategy") or [defense.get("strategy") if isinstance(defense, Mapping) else ""]
+    if not all(isinstance(name, str) and name in STRATEGIES for name in strategies):
         return []  # parse will name the unknown one
     used = {key.replace("_", "-") for name in strategies for key in options_of(str(name))}
-    given = set(table.base.get("defense", {})) | {k.partition(".")[2] for k in table.axes if k.startswith("defense.")}
+    given = set(defense) | {k.partition(".")[2] for k in table.axes if k.startswith("defense.")}
     return sorted(given - used - {"strategy", "batchnorm"})
 
 

@@ -58,7 +58,7 @@ def test_overrides_change_the_run_and_what_is_shown(tmp_path: Path) -> None:
 def test_the_reduced_figure_is_another_one_and_says_so(tmp_path: Path) -> None:
     figure = load_figure(write(tmp_path, SCORE), {"gan.width": 8}, reduced=True)
     assert (figure.config.gan.steps, figure.config.gan.width, figure.images) == (2, 8, 20)
-    assert figure.name == "figure_reduced"
+    assert (figure.name, figure.title) == ("figure_reduced", "A figure (reduced)")
     assert figure.note == "Reduced setting (gan.steps = 2, show.images = 20)."
     with pytest.raises(ConfigError, match=r"--reduced: this file has no \[reduced\] setting"):
         load_figure(write(tmp_path, SAMPLES), reduced=True)
