@@ -192,7 +192,8 @@ def _own_options(defense: Mapping[str, Any]) -> dict[str, Any]:
 
 def _unused_options(table: Table) -> list[str]:
     defense = table.base.get("defense", {})
-    strategies = table.axes.get("defense.strategy") or [defense.get("strategy") if isinstance(defense, Mapping) else ""]
+    base: Any = defense.get("strategy") if isinstance(defense, Mapping) else None
+    strategies = table.axes.get("defense.strategy", [base])
     if not all(isinstance(name, str) and name in STRATEGIES for name in strategies):
         return []  # parse will name the unknown one
     used = {key.replace("_", "-") for name in strategies for key in options_of(str(name))}
