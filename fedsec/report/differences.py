@@ -119,7 +119,6 @@ def _dealing(config: RunConfig) -> dict[str, Scalar]:
         "q": data.q if data.partition == "label-skew" else "",
         "share": data.share,
         "alpha": data.alpha if data.partition == "dirichlet" else "",
-        "balance": data.balance,
         "clients": config.federation.clients,
     }
 

@@ -36,8 +36,7 @@ def overview(runs: Mapping[str, Sequence[RunFolder]]) -> Figure:
         figure = plt.figure(figsize=(9, 5.4 + below), layout="constrained")
         parts: Any = figure.subfigures(2, 1, height_ratios=[1.5, 3.9 + below])
         top, bottom = parts
-        of_one = first.config().attack.kind != "untargeted-backdoor"
-        _draw_samples(top, *_samples(first), f"test images{' of the source class' if of_one else ''}")
+        _draw_samples(top, *_samples(first), _what_samples(first))
         left, right = bottom.subplots(1, 2, sharex=True)
         start = first.config().attack.start_round
         for number, (label, folders) in enumerate(runs.items()):
@@ -50,6 +49,14 @@ def overview(runs: Mapping[str, Sequence[RunFolder]]) -> Figure:
             if start > 1:
                 axes.axvline(start - 0.5, color="0.6", linestyle=":", linewidth=1, label="the attack begins")
         _draw_legend(bottom, left)
+    return figure
+
+
+def samples_of(folder: RunFolder) -> Figure:
+    """Return clean and triggered test images of a recorded run."""
+    with plt.rc_context(STYLE):
+        figure = plt.figure(figsize=(9, 2.2), layout="constrained")
+        _draw_samples(figure, *_samples(folder), _what_samples(folder))
     return figure
 
 
@@ -114,6 +121,11 @@ def _draw_legend(figure: Any, axes: Axes) -> None:
 def _samples(folder: RunFolder) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     with np.load(folder.path / "samples.npz", allow_pickle=False) as images:
         return images["clean"], images["triggered"]
+
+
+def _what_samples(folder: RunFolder) -> str:
+    of_one = folder.config().attack.kind != "untargeted-backdoor"
+    return f"test images{' of the source class' if of_one else ''}"
 
 
 def _draw_samples(figure: Any, clean: NDArray[np.uint8], triggered: NDArray[np.uint8], title: str) -> None:

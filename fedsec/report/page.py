@@ -11,7 +11,8 @@ from pathlib import Path
 import pandas as pd
 
 from fedsec.report.differences import by_label, by_partition, implied, varying
-from fedsec.report.figures import overview, partition_of, save
+from fedsec.report.figures import overview, partition_of, samples_of, save
+from fedsec.report.panels import panels
 from fedsec.report.records import read_rounds, read_runs, with_floor
 from fedsec.report.tables import display, legend, markdown, summarise, table_of
 from fedsec.runs.loading import ConfigError
@@ -24,6 +25,10 @@ STYLE = (
     "th,td{padding:.25rem .7rem;border-bottom:1px solid #ddd;text-align:right}"
     "th:first-child,td:first-child{text-align:left}img{max-width:100%}footer{color:#666;font-size:.85rem}"
 )
+
+
+MOST_LINES = 12
+"""So many lines can still be told apart in one picture; a table with more gets panels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +86,7 @@ def write_report(
 ) -> Report:
     """Write ``<name>.md``, ``.csv``, ``.png`` and ``.html`` into the folder ``out``; return what they say.
 
-    ``<name>_rounds.csv`` has MA and BA of every round.
+    ``<name>_rounds.csv`` has MA and BA of every round; those of a large table are in ``<name>_MA.png`` and ``_BA.png``.
     There is one more picture for each way of dealing out the data, ``<name>_partition.png``, numbered if several.
     """
     report = build_report(folders, table, notes)
@@ -90,7 +95,7 @@ def write_report(
     report.data.to_csv(out / f"{name}.csv", index=False, float_format="%.4f")
     rounds = read_rounds(folders, [str(column) for column in report.data if "." in str(column)])
     rounds.round({"MA": 2, "BA": 2}).to_csv(out / f"{name}_rounds.csv", index=False)
-    pictures = {"Rounds": save(overview(by_label(folders, table)), out / f"{name}.png")}
+    pictures = _rounds(folders, rounds, table, out / name)
     dealings = by_partition(folders)
     for number, (title, folder) in enumerate(dealings.items(), start=1):
         heading, file = ("Who holds what", f"{name}_partition")
@@ -100,6 +105,21 @@ def write_report(
     (out / f"{name}.md").write_text(_markdown(report, pictures))
     (out / f"{name}.html").write_text(_page(report, pictures))
     return report
+
+
+def _rounds(folders: Sequence[RunFolder], rounds: pd.DataFrame, table: Table | None, path: Path) -> dict[str, Path]:
+    """Draw MA and BA by round, in one picture or, for a large table, in panels; return the pictures by heading."""
+    labelled = by_label(folders, table)
+    axes = {axis: values for axis, values in (table.axes if table else {}).items() if rounds[axis].nunique() > 1}
+    if len(labelled) <= MOST_LINES or len(axes) < 2:
+        return {"Rounds": save(overview(labelled), path.with_name(f"{path.name}.png"))}
+    attacked = rounds[rounds["attacked"]] if rounds["attacked"].any() else rounds
+    first = next(iter(labelled.values()))[0]
+    pictures = {"The trigger": save(samples_of(first), path.with_name(f"{path.name}.png"))}
+    for measure in ("MA", "BA"):
+        drawn = panels(attacked, axes, measure)
+        pictures[f"{measure} by round"] = save(drawn, path.with_name(f"{path.name}_{measure}.png"), dpi=100)
+    return pictures
 
 
 def _what_was_run(folders: Sequence[RunFolder]) -> str:

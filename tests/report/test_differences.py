@@ -76,3 +76,11 @@ def test_the_picture_of_a_partition_is_that_of_the_lowest_seed_under_attack(tmp_
 def test_partitions_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
     runs = [record(config(federation_clients=n), tmp_path / str(n), 90.0, 1.0) for n in (100, 20)]
     assert list(by_partition(runs)) == ["clients = 20", "clients = 100"]
+
+
+def test_what_fills_the_classes_deals_no_data_out(tmp_path: Path) -> None:
+    balances = ("none", "repeat", "augment")
+    runs = [record(config(data_balance=balance), tmp_path / balance, 90.0, 80.0) for balance in balances]
+    shares = [record(config(data_share=share), tmp_path / str(share), 90.0, 80.0) for share in (0.5, 1.0)]
+    assert len(by_partition(runs)) == 1
+    assert list(by_partition(shares)) == ["share = 0.5", "share = 1"]
