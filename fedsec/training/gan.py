@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from fedsec.models.cgan import SMALLEST
+from fedsec.training.averaging import Average
 from fedsec.training.gan_batches import as_bytes
 from fedsec.training.gan_networks import GanSettings as GanSettings
 from fedsec.training.gan_networks import build_generator as build_generator
@@ -20,6 +21,9 @@ from fedsec.training.threads import one_thread
 Watch = Callable[[int, nn.Module], None]
 Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
+
+DECAY = 0.98
+"""Of the average of the generator's weights, which is what draws: of about the last fifty steps."""
 
 CHECKED_EVERY = 20
 """Steps between two looks at the losses: each look waits for the device."""
@@ -40,7 +44,7 @@ class TrainedGan:
     """What came of a training.
 
     Attributes:
-        generator: float32, on the CPU, in eval mode.
+        generator: with the average of its last weights, float32, on the CPU, in eval mode.
         generator_loss: (steps,) float32.
         critic_loss: (steps,) float32, of the discriminator or the critic; cwgan: of its last step in each.
     """
@@ -71,8 +75,8 @@ def train_gan(
         settings: sizes and steps.
         seed: of the weights and every draw.
         device: where to compute.
-        watch: called with the number of steps done and the generator (eval mode, on ``device``) before the first
-            step, after each tenth of the steps, and after the last.
+        watch: called with the number of steps done and the generator as it would be returned then, but on ``device``,
+            before the first step, after each tenth of the steps, and after the last.
 
     Raises:
         GanFailedError: there are no images, labels do not fit, or a loss or a weight is no finite number.
@@ -81,6 +85,7 @@ def train_gan(
     pair = new_pair(images, labels, num_classes, settings, seed, device)
     wasserstein = partial(wasserstein_step, critic_steps=settings.critic_steps, penalty=settings.penalty)
     step = min_max_step if settings.kind == "cgan" else wasserstein
+    average = Average(pair.generator, DECAY)
     losses = torch.zeros(settings.steps, 2, device=device)
     watched = {round(settings.steps * part / WATCHED) for part in range(WATCHED + 1)}
     with one_thread():
@@ -88,13 +93,14 @@ def train_gan(
             if done % CHECKED_EVERY == 0 or done in watched:
                 _check_losses(losses[:done], settings)
             if watch and done in watched:
-                _show(pair.generator, done, watch)
+                watch(done, average.network)
             if done < settings.steps:
                 losses[done] = torch.stack(step(pair))
-    if not all(torch.isfinite(weight).all() for weight in pair.generator.state_dict().values()):
+                average.update()
+    if not all(torch.isfinite(weight).all() for weight in average.network.state_dict().values()):
         raise GanFailedError(f"the {settings.kind}'s generator has weights that are no finite numbers after training")
     generator_loss, critic_loss = losses.cpu().numpy().T.copy()
-    return TrainedGan(pair.generator.eval().cpu(), generator_loss, critic_loss)
+    return TrainedGan(average.network.cpu(), generator_loss, critic_loss)
 
 
 @torch.no_grad()
@@ -148,12 +154,6 @@ def _check_losses(losses: torch.Tensor, settings: GanSettings) -> None:
             f"the {settings.kind} diverged in step {step}: the generator's loss is {ours:g}, its opponent's "
             f"{theirs:g}; a smaller learning rate than {settings.learning_rate:g} may help"
         )
-
-
-def _show(generator: nn.Module, done: int, watch: Watch) -> None:
-    generator.eval()
-    watch(done, generator)
-    generator.train()
 
 
 def _listed(classes: NDArray[np.int64]) -> str:
