@@ -20,6 +20,7 @@ from benchmarks.measuring import Timing, environment, in_turn, print_rows, with_
 from fedsec.training.gan import GanSettings, train_gan
 from fedsec.training.gan_networks import Kind, new_pair
 from fedsec.training.gan_steps import min_max_step, wasserstein_step
+from fedsec.training.threads import one_thread
 
 Rows = list[tuple[str, ...]]
 
@@ -42,10 +43,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     with_malloc_settings()
-    torch.set_num_threads(1)
-    steps = {kind: step_times(kind, options.repetitions) for kind in SHAPES}
-    lengths = length_times(options.dataset, options.few, options.repetitions)
-    worth = accuracies(options.dataset, options.few, replace(GanSettings(), steps=options.steps), options.seeds)
+    with one_thread():
+        steps = {kind: step_times(kind, options.repetitions) for kind in SHAPES}
+        lengths = length_times(options.dataset, options.few, options.repetitions)
+        worth = accuracies(options.dataset, options.few, replace(GanSettings(), steps=options.steps), options.seeds)
     print(f"\nGANs on one thread; {environment()}\n")
     report(steps, lengths, worth, f"{options.dataset}, {options.few} images of every class but one", options.out)
 

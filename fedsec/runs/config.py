@@ -130,9 +130,9 @@ class DataSection:
 class GanSection:
     """The GAN by which each client fills its classes, with ``data.balance`` cgan or cwgan."""
 
-    steps: Count = _about("steps of the generator", 1200)
+    steps: Count = _about("steps of the generator", 600)
     batch_size: Count = _about("images in a step, evenly of the client's classes", 64)
-    learning_rate: Float = _about("step size of Adam", 0.001, gt=0.0, le=1.0)
+    learning_rate: Float = _about("step size of Adam", 0.002, gt=0.0, le=1.0)
     latent: Count = _about("length of the noise z", 64)
     width: Count = _about("channels of the generator's widest layer", 32)
     shift: Int = _about("pixels by which real and generated images are moved at random in training", 2, ge=0, le=16)

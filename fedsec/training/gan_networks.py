@@ -40,9 +40,9 @@ class GanSettings:
     """
 
     kind: Kind = "cgan"
-    steps: int = 1200
+    steps: int = 600
     batch_size: int = 64
-    learning_rate: float = 0.001
+    learning_rate: float = 0.002
     latent: int = 64
     width: int = 32
     shift: int = 2

@@ -41,7 +41,7 @@ def test_a_figure_says_what_it_shows_of_which_clients_of_which_run(tmp_path: Pat
     figure = load_figure(write(tmp_path, SCORE))
     assert (figure.title, figure.kind, figure.images, figure.shown_clients) == ("A figure", "score", 30, (0, 3))
     assert figure.published == PublishedScore(2.5, "Inception")
-    assert (figure.config.federation.clients, figure.config.gan.steps) == (4, 1200)
+    assert (figure.config.federation.clients, figure.config.gan.steps) == (4, 600)
     assert (figure.name, figure.note, figure.config.run.name) == ("figure", "", "figure")
 
 
