@@ -24,7 +24,8 @@ demo: $(VENV)/installed ## attack ten clients, defend them five ways, show what 
 	$(BIN)/fedsec reproduce experiments/quickstart/demo.toml --together 6 --out runs/demo/report
 
 test: $(VENV)/installed ## run all tests, some of them with real deployments
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --durations 25
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+	$(BIN)/python -m pytest -m slow --durations 25
 
 test-fast: $(VENV)/installed ## run the tests that need no Ray and no SuperLink
 	$(BIN)/python -m pytest -n 2 -m "not slow"

@@ -8,21 +8,6 @@ import pytest
 
 from fedsec.data.datasets import load
 
-SUPERLINKS = ("deploy", "deployment", "test_flwr_run", "test_hostile_node", "test_plug_in")
-"""Folders and modules whose slow tests start SuperLinks and SuperNodes; those of all others start Ray."""
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where tests run in several processes, keep those that start SuperLinks in one, and those that start Ray in one.
-
-    They fill the cores by themselves, and a SuperLink on a machine that is too busy fails a run.
-    """
-    for item in items:
-        if item.get_closest_marker("slow"):
-            superlink = {item.path.stem, item.path.parent.name} & set(SUPERLINKS)
-            item.add_marker(pytest.mark.xdist_group("superlinks" if superlink else "ray"))
-
 
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
