@@ -98,41 +98,24 @@ def reproduce(
 ) -> None:
     """Run every cell of a table that is not finished yet, and print it beside the published one; or draw a figure."""
     from fedsec.cli_figures import refuse_options, reproduce_figure
-    from fedsec.engine.cells import finish_cells
-    from fedsec.progress import ProgressObserver
     from fedsec.report.page import as_json as report_as_json
     from fedsec.report.page import write_report
     from fedsec.runs.figure import is_figure
     from fedsec.runs.loading import read_toml
     from fedsec.runs.record import runs_folder
     from fedsec.runs.table import load_table
-    from fedsec.scenario import code_hash
-    from fedsec.server_app import checked
 
     if together > 1 and engine != "cohort":
         raise ConfigError([f"--together: found {together} with --engine {engine}; expected --engine cohort, or 1"])
-    overrides = dict(map(parse_assignment, settings or []))
+    overrides, console = dict(map(parse_assignment, settings or [])), _console(as_json)
     if is_figure(read_toml(file)):
         refuse_options(file, seeds=seeds, together=together if together > 1 else None)
-        reproduce_figure(file, overrides, _console(as_json), reduced=reduced, out=out, as_json=as_json)
+        reproduce_figure(file, overrides, console, reduced=reduced, out=out, as_json=as_json)
         return
     chosen = _engine(engine)
     table = load_table(file).as_reduced() if reduced else load_table(file)
     runs = table.runs(range(seeds) if seeds else table.seeds, overrides)
-    for cell, config in runs:
-        checked(config, source=f"{file} ({cell.label()})")
-    console = _console(as_json)
-    with ProgressObserver(console, quiet=quiet) as observer, _crash_safe(None):
-
-        def watch(label: str, config: RunConfig) -> ProgressObserver:
-            beside = observer.beside()
-            beside.preparing(label, config.federation.rounds)
-            return beside
-
-        folders, other_code = finish_cells(table, runs, watch, engine=chosen, together=together)
-    if other_code and not quiet:
-        told = f"note: {other_code} of {len(runs)} runs were finished before, with other code than this ({code_hash()})"
-        console.print(f"{told}; delete their folders to run them again", highlight=False, soft_wrap=True)
+    folders = _finished(table, runs, console, engine=chosen, together=together, quiet=quiet)
     target = out or runs_folder(runs[0][1]) / table.name / "report"
     report = write_report(folders, target, table)
     for heading, shown in report.sections.items():
@@ -142,6 +125,29 @@ def reproduce(
     console.print(f"report: {(target / table.name).absolute()}.md, .csv, .png, .html", highlight=False, soft_wrap=True)
     if as_json:
         print(report_as_json(report))
+
+
+def _finished(table: Any, runs: Any, console: Console, *, engine: Any, together: int, quiet: bool) -> Any:
+    """Do the runs of a table that are not finished; return the folders of all of them."""
+    from fedsec.engine.cells import finish_cells
+    from fedsec.progress import ProgressObserver
+    from fedsec.scenario import code_hash
+    from fedsec.server_app import checked
+
+    for cell, config in runs:
+        checked(config, source=f"{table.path} ({cell.label()})")
+    with ProgressObserver(console, quiet=quiet) as observer, _crash_safe(None):
+
+        def watch(label: str, config: RunConfig) -> ProgressObserver:
+            beside = observer.beside()
+            beside.preparing(label, config.federation.rounds)
+            return beside
+
+        folders, other_code = finish_cells(table, runs, watch, engine=engine, together=together)
+    if other_code and not quiet:
+        told = f"note: {other_code} of {len(runs)} runs were finished before, with other code than this ({code_hash()})"
+        console.print(f"{told}; delete their folders to run them again", highlight=False, soft_wrap=True)
+    return folders
 
 
 @app.command()

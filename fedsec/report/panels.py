@@ -1,7 +1,7 @@
 """MA or BA by round for tables with more cells than one picture can hold: a panel for each combination of values."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -50,9 +50,7 @@ def panels(rounds: pd.DataFrame, axes: Mapping[str, Sequence[Any]], measure: str
                 panel.set_ylabel("\n".join(named), fontsize=8)
         for panel in grid[-1]:
             panel.set_xlabel("round", fontsize=8)
-        _draw_legend(
-            figure, [handle for panel in grid.flat for handle in zip(*panel.get_legend_handles_labels(), strict=True)]
-        )
+        _draw_legend(figure, grid.flat)
         figure.suptitle(f"{measure}, %", fontsize=10)
     return figure
 
@@ -76,6 +74,7 @@ def _draw(panel: Axes, found: pd.DataFrame, axis: str, values: Sequence[Any], me
             )
 
 
-def _draw_legend(figure: Figure, handles: Sequence[tuple[Any, Any]]) -> None:
-    once = {str(label): handle for handle, label in handles}
+def _draw_legend(figure: Figure, drawn: Iterable[Axes]) -> None:
+    both = [panel.get_legend_handles_labels() for panel in drawn]
+    once = {str(label): handle for lines, labels in both for handle, label in zip(lines, labels, strict=True)}
     figure.legend(list(once.values()), list(once), frameon=False, fontsize=8, loc="outside lower center", ncols=5)
