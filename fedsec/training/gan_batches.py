@@ -48,12 +48,14 @@ def shifted(images: torch.Tensor, shifts: torch.Tensor) -> torch.Tensor:
 
     The rows and columns that come in repeat the edge, so that no bar tells how far an image was moved.
     """
-    height, width = images.shape[2:]
-    shifts = shifts.to(images.device)
-    rows = (torch.arange(height, device=images.device) - shifts[:, :1]).clamp_(0, height - 1)
-    columns = (torch.arange(width, device=images.device) - shifts[:, 1:]).clamp_(0, width - 1)
-    which = torch.arange(len(images), device=images.device)[:, None, None]
-    return images.permute(0, 2, 3, 1)[which, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    number, channels, height, width = images.shape
+    shifts, device = shifts.to(images.device), images.device
+    rows = (torch.arange(height, device=device) - shifts[:, :1]).clamp_(0, height - 1)
+    columns = (torch.arange(width, device=device) - shifts[:, 1:]).clamp_(0, width - 1)
+    image = torch.arange(number, device=device)[:, None, None]
+    pixels = ((image * height + rows[:, :, None]) * width + columns[:, None, :]).flatten()
+    moved = images.permute(0, 2, 3, 1).reshape(-1, channels).index_select(0, pixels)
+    return moved.view(number, height, width, channels).permute(0, 3, 1, 2)
 
 
 def as_floats(images: torch.Tensor) -> torch.Tensor:
