@@ -134,6 +134,8 @@ def _local_task(config: RunConfig, node: NodeSettings, held: Holding) -> LocalTa
         images=filled.images,
         labels=filled.labels,
         epoch_share=epoch_share(config, filled.report),
+        own=sum(filled.report.before),
+        note=filled.late_note,
         num_classes=len(held.classes),
         normalise=Normalisation(*statistics(config, held.dataset)),
         settings=TrainingSettings(

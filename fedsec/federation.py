@@ -136,6 +136,9 @@ def _fill(fleet: Fleet, federation: Federation, observer: Observer, news: News) 
     done = folder.keep_fillings()
     clients = federation.config.federation.clients
 
+    if len(done) < clients:
+        observer.noticed(f"{clients - len(done)} of {clients} clients fill their classes before the next round")
+
     def tell(record: FillingRecord) -> None:
         folder.append_filling(record)
         done[record.client] = record

@@ -20,6 +20,7 @@ from fedsec.runs.filling import FillingRecord
 from fedsec.seeds import Purpose, derived_seed, generator
 from fedsec.tensors import Arrays
 from fedsec.training.gan import GanFailedError, GanSettings, generate, train_gan
+from fedsec.training.gan_networks import computes_in_bf16
 from fedsec.training.threads import one_thread
 
 
@@ -38,6 +39,14 @@ class Filled:
     labels: NDArray[np.int64]
     report: FillingRecord
     entry: Entry | None = None
+
+    @property
+    def late_note(self) -> str:
+        """What to say of classes that were filled just now, by a client that is to train: the stage was not for it."""
+        if self.entry is None or self.report.kept:
+            return ""
+        text = f"filled its classes just now: {sum(self.report.before)} images became {sum(self.report.after)}"
+        return f"{text}; {self.report.note}" if self.report.note else text
 
 
 def fill(config: RunConfig, partition: int, held: Holding, device: torch.device) -> Filled:
@@ -117,7 +126,8 @@ def _key(config: RunConfig, partition: int, held: Holding, device: torch.device)
         "fill": config.data.fill,
     }
     if config.data.balance in GANS:
-        key |= {"gan": asdict(config.gan), "device": device.type}
+        bf16 = computes_in_bf16(config.gan.precision, device)
+        key |= {"gan": asdict(config.gan), "device": device.type, "bf16": bf16}
     return key
 
 
@@ -157,7 +167,8 @@ def _from_gan(config: RunConfig, partition: int, held: Holding, wanted: Counts, 
         note = f"its GAN failed ({error}); it goes on with its own images only"
         return Made(images[:0], held.labels[:0], {"note": note, "losses": {}})
     losses = {"generator": trained.generator_loss.tolist(), "critic": trained.critic_loss.tolist()}
-    return Made(made, labels, {"note": "", "losses": losses}, snapshots)
+    about = {"note": "", "losses": losses, "bf16": computes_in_bf16(settings.precision, device)}
+    return Made(made, labels, about, snapshots)
 
 
 def _arrays(state: Mapping[str, torch.Tensor]) -> Arrays:

@@ -9,7 +9,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Message
 from flwr.serverapp import Grid
 from numpy.typing import NDArray
 
-from fedsec.filling_round import Tell, collect_fillings
+from fedsec.filling_round import FillingRound, Tell
 from fedsec.guard import GuardedGrid
 from fedsec.nodes import NodeReport, listen_closely
 from fedsec.notes import note_in
@@ -106,8 +106,9 @@ class GridFleet:
 
     def fill(self, done: Mapping[int, FillingRecord], tell: Tell, notify: Notify) -> None:
         """Ask the nodes that are connected; others fill their classes when they are to train."""
-        nodes = {node: partition for node, partition in self._met().partition_of.items() if partition not in done}
-        collect_fillings(self._grid, nodes, self._config.federation.balance_timeout, tell, notify)
+        federation = self._config.federation
+        stage = FillingRound(self._grid, self._met().look, tell, notify)
+        stage.finish(done, federation.balance_timeout, federation.node_timeout)
 
     def attend(self, enough: Enough) -> tuple[int, ...]:
         """Return the partitions without a node; wait first where one is missing."""

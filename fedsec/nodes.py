@@ -48,9 +48,9 @@ class NoReportError(ValueError):
         self.again = again
 
 
-def ask(grid: Grid, node_ids: Iterable[int]) -> dict[str, int]:
+def ask(grid: Grid, node_ids: Iterable[int], question: str = "query.whoami") -> dict[str, int]:
     """Ask nodes who they are, without waiting; return whom each question went to, by the question's id."""
-    questions = [Message(RecordDict(), node_id, "query.whoami") for node_id in node_ids]
+    questions = [Message(RecordDict(), node_id, question) for node_id in node_ids]
     grid.push_messages(questions)
     return {question.metadata.message_id: question.metadata.dst_node_id for question in questions}
 

@@ -1,7 +1,7 @@
 """Which node holds which partition, kept true while nodes come and go."""
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from flwr.serverapp import Grid
 
@@ -86,6 +86,11 @@ class Roster:
                 self._notify(f"{self._shortage(missing)}; waiting on")
                 deadline = time.monotonic() + self._timeout
             time.sleep(POLL_SECONDS)
+
+    def look(self) -> Mapping[int, NodeReport]:
+        """Return what the nodes that are connected now say of themselves, by partition, without waiting."""
+        self._update()
+        return dict(self.reports)
 
     def attend(self, enough: Callable[[int], bool]) -> tuple[int, ...]:
         """Return the partitions that a round has to do without; wait first where one is missing.

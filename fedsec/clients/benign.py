@@ -23,6 +23,9 @@ from fedsec.training.grouped import GroupedModel
 from fedsec.training.parameters import get_arrays, set_arrays
 from fedsec.training.threads import one_thread
 
+ROUNDING = 1e-6
+"""A share of a whole number of examples may come out so much too high."""
+
 Examples = tuple[NDArray[np.uint8], NDArray[np.int64]]
 Fitted = tuple[NDArrays, int, dict[str, Scalar]]
 
@@ -33,7 +36,7 @@ class LocalTask:
 
     Attributes:
         model: the network; its weights are replaced in every call.
-        images: (N, C, H, W) uint8, the client's own training images.
+        images: (N, C, H, W) uint8, what the client trains on.
         labels: (N,) their classes.
         num_classes: number of classes.
         normalise: turns bytes into what the model takes.
@@ -41,6 +44,8 @@ class LocalTask:
         seed: seed of the run.
         partition: which partition the client holds; with the round it decides every random draw.
         epoch_share: which share of the examples an epoch takes, drawn anew in each.
+        own: how many of the images, the first ones, are the client's own and were not made; ``None`` is all.
+        note: what the client has to say with its next reply.
         device: where to train.
         grouped: the same network for several clients at once, where it can be had.
         state: folder of what clients keep between rounds; ``None`` keeps nothing. With it, momentum is kept.
@@ -58,6 +63,8 @@ class LocalTask:
     grouped: GroupedModel | None = None
     state: Path | None = None
     epoch_share: float = 1.0
+    own: int | None = None
+    note: str = ""
 
 
 class BenignClient(NumPyClient):
@@ -101,8 +108,7 @@ class BenignClient(NumPyClient):
             )
         if state is not None:
             state.save(round_of(config), get_momentum(task.model, optimiser))
-        told: dict[str, Scalar] = {"loss": loss, "note": note} if note else {"loss": loss}
-        return self.get_parameters({}), len(member.labels), told
+        return self.get_parameters({}), len(member.labels), _told(loss, member.note, note)
 
     def _state(self, config: dict[str, Scalar]) -> ClientState | None:
         """Return where this client's state of the run is kept, or ``None`` where it keeps none."""
@@ -114,19 +120,20 @@ class BenignClient(NumPyClient):
         """Return what this client brings into a cohort: where it starts, its examples, and their order."""
         seed = derived_seed(self.task.seed, Purpose.TRAINING, server_round, self.task.partition)
         images, labels = self.examples(server_round)
-        most = math.ceil(self.task.epoch_share * len(labels))
-        return Member(parameters, images, labels, torch.Generator().manual_seed(seed), most)
+        most = math.ceil(self.task.epoch_share * len(labels) - ROUNDING)
+        return Member(parameters, images, labels, torch.Generator().manual_seed(seed), most, self.task.note)
 
     def evaluate(self, parameters: NDArrays, config: dict[str, Scalar]) -> tuple[float, int, dict[str, Scalar]]:
         """Return loss and accuracy of ``parameters`` on the client's own clean examples."""
         task = self.task
-        if len(task.labels) == 0:
+        own = task.labels[: task.own]
+        if len(own) == 0:
             return 0.0, 0, {"accuracy": 0.0}
         set_arrays(task.model, parameters)
-        images, labels = on_device(task.images, task.labels, task.device)
+        images, labels = on_device(task.images[: task.own], own, task.device)
         with one_thread():
             predicted, loss = predict(task.model, images, labels, task.normalise)
-        return loss, len(labels), {"accuracy": main_task_accuracy(predicted, task.labels)}
+        return loss, len(labels), {"accuracy": main_task_accuracy(predicted, own)}
 
 
 def round_of(config: dict[str, Scalar]) -> int:
@@ -149,6 +156,12 @@ def fit_cohort(task: LocalTask, members: Sequence[Member]) -> list[Fitted]:
     with one_thread():
         trained = train_cohort(task.grouped, members, task.normalise, task.settings, task.device)
     return [
-        (of_one.arrays, len(member.labels), {"loss": of_one.loss})
+        (of_one.arrays, len(member.labels), _told(of_one.loss, member.note))
         for of_one, member in zip(trained, members, strict=True)
     ]
+
+
+def _told(loss: float, *notes: str) -> dict[str, Scalar]:
+    """Return what a client reports: its loss, and a note where it has something to say."""
+    text = "; ".join(note for note in notes if note)
+    return {"loss": loss, "note": text} if text else {"loss": loss}

@@ -38,9 +38,10 @@ def moved(images: Images, labels: Labels, wanted: Counts, rng: np.random.Generat
     chosen = _drawn(labels, wanted, rng)
     copies = torch.from_numpy(images[chosen])
     side = images.shape[-1]
-    margin = round(side * (SHIFT + SCALE[1] - 1)) + 2
+    margin = side // 2  # a corner that is turned, sheared and shifted at once comes from so far outside
     pad = v2.Pad(margin, padding_mode="edge")
-    move = v2.RandomAffine(DEGREES, (SHIFT, SHIFT), SCALE, SHEAR, v2.InterpolationMode.BILINEAR)
+    shift = SHIFT * side / (side + 2 * margin)  # torchvision's is a share of what it moves, the border with it
+    move = v2.RandomAffine(DEGREES, (shift, shift), SCALE, SHEAR, v2.InterpolationMode.BILINEAR)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(rng.integers(2**63 - 1)))
         made = [move(pad(copy))[:, margin:-margin, margin:-margin] for copy in copies]

@@ -22,10 +22,10 @@ from fedsec.data.datasets import cache_folder
 from fedsec.durable import sync_folder, write_atomically
 from fedsec.tensors import Arrays, read_tensors, write_tensors
 
-FORMAT = 1
+FORMAT = 2
 """Raised when what is made of the same key changes, so that nothing older is taken for it."""
 
-FILES = ("images.npy", "labels.npy")
+FILES, ABOUT = ("images.npy", "labels.npy"), "about"
 
 _whole: set[Path] = set()
 """Entries whose digests this process has checked."""
@@ -128,11 +128,16 @@ def _write(folder: Path, made: Made) -> None:
             write_atomically(partial / name, lambda file, array=array: np.save(file, array))  # type: ignore[misc]
         for step, arrays in made.snapshots.items():
             write_tensors(partial / "snapshots" / f"{step:06}.safetensors", arrays, {})
-        about = {**made.about, "sha256": {name: _digest(partial / name) for name in FILES}}
-        text = json.dumps(about, indent=1)
+        files = sorted(path for path in partial.rglob("*") if path.is_file())
+        digests = {str(path.relative_to(partial)): _digest(path) for path in files}
+        text = json.dumps({"about": made.about, "sha256": {**digests, ABOUT: _digest_of(made.about)}}, indent=1)
         write_atomically(partial / "about.json", lambda file: file.write(text.encode()))
         partial.chmod(0o755)
-        os.rename(partial, folder)  # noqa: PTH104 (the rename is the point at which the entry is there)
+        try:
+            os.rename(partial, folder)  # noqa: PTH104 (the rename is the point at which the entry is there)
+        except OSError:
+            if not folder.is_dir():  # else the cache was deleted meanwhile, its lock too, and another was faster
+                raise
         sync_folder(folder.parent)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -140,12 +145,14 @@ def _write(folder: Path, made: Made) -> None:
 
 def _read(folder: Path) -> Entry:
     try:
-        about = json.loads((folder / "about.json").read_bytes())
-        digests = about.pop("sha256")
+        content = json.loads((folder / "about.json").read_bytes())
+        about, digests = content["about"], content["sha256"]
         if folder not in _whole:
-            for name in FILES:
-                if _digest(folder / name) != digests[name]:
+            for name, digest in digests.items():
+                if digest != (_digest_of(about) if name == ABOUT else _digest(folder / name)):
                     raise DamagedEntryError(f"{name} is not what was written")
+            if not {ABOUT, *FILES} <= digests.keys():
+                raise DamagedEntryError("a digest is missing")
             _whole.add(folder)
     except DamagedEntryError:
         raise
@@ -157,3 +164,7 @@ def _read(folder: Path) -> Entry:
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _digest_of(about: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()

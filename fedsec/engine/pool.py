@@ -114,16 +114,25 @@ class CohortPool:
         """Let clients fill their classes, one at a time in each worker; yield what came of each as soon as it has.
 
         Of several runs that ask, one after the other is served: what their clients have in common is made once.
+        Clients that are not done within ``federation.balance-timeout`` are given up.
         """
+        timeout = config.federation.balance_timeout
         with self._lock:
             crew, waiting = self._started(), deque(clients)
             calls: dict[Any, tuple[int, int]] = {}
-            idle = deque(range(len(crew)))
+            idle, deadline = deque(range(len(crew))), time.monotonic() + timeout
             while waiting or calls:
                 while waiting and idle:
                     worker, client = idle.popleft(), waiting.popleft()
                     calls[crew.call(worker, "fill", config, client)] = (worker, client)
-                for call in crew.wait(list(calls)):
+                finished = crew.wait(list(calls), max(0.0, deadline - time.monotonic()))
+                if not finished:
+                    for worker, _ in calls.values():
+                        crew.replace(worker)
+                    late = [client for _, client in calls.values()] + list(waiting)
+                    yield from ((client, f"it was not done within {timeout:g} s") for client in late)
+                    return
+                for call in finished:
                     worker, client = calls.pop(call)
                     idle.append(worker)
                     try:

@@ -69,7 +69,7 @@ def _seconds(client: BenignClient, size: int, batch: int, steps: int) -> float:
     """Return how long so many steps of ``size`` clients like this one take."""
     task = client.task
     settings = replace(task.settings, epochs=steps)
-    few = replace(task, images=task.images[:batch], labels=task.labels[:batch], settings=settings)
+    few = replace(task, images=task.images[:batch], labels=task.labels[:batch], settings=settings, epoch_share=1.0)
     start = list(get_arrays(task.model).values())
     began = time.perf_counter()
     if size == 1:

@@ -1,7 +1,6 @@
 """What came of one client's filling of its classes: what it says of itself, and a line of the record."""
 
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,7 +10,7 @@ from fedsec.data.balancing import skew
 from fedsec.strategies.wording import shown
 
 LONGEST_NOTE = 200
-MOST = 2**53
+MOST, MOST_CLASSES = 2**53, 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,18 +44,25 @@ class FillingRecord:
         }
 
 
-def filling_from(answer: Mapping[str, Any], client: int) -> FillingRecord:
+def filling_from(answer: Mapping[str, Any], client: int, held: Sequence[int] = ()) -> FillingRecord:
     """Return what a client of partition ``client`` says of itself, or what a line of the record says.
+
+    Args:
+        answer: what it says.
+        client: its partition, whatever it says of that.
+        held: how many images of each class it said at the start that it holds, where that is known.
 
     Raises:
         ValueError: it is no such report.
     """
     before, after = _counts(answer, "before"), _counts(answer, "after")
+    if held and before != tuple(held):
+        raise ValueError(f"before: found {shown(str(list(before)))}; at the start it held {shown(str(list(held)))}")
     if len(before) != len(after) or any(b > a for b, a in zip(before, after, strict=True)):
         raise ValueError("images of each class after filling are fewer than before")
     seconds, kept, note = answer.get("seconds"), answer.get("kept"), answer.get("note", "")
-    if not isinstance(seconds, int | float) or not math.isfinite(seconds) or seconds < 0:
-        raise ValueError(f"seconds: found {shown(repr(seconds))}")
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < MOST:
+        raise ValueError(f"seconds: found {shown(repr(seconds))}; expected a number of seconds")
     if not isinstance(kept, bool) or not isinstance(note, str):
         raise ValueError("kept must be a flag and note a text")
     return FillingRecord(client, before, after, float(seconds), kept, shown(note, LONGEST_NOTE))
@@ -64,6 +70,11 @@ def filling_from(answer: Mapping[str, Any], client: int) -> FillingRecord:
 
 def _counts(answer: Mapping[str, Any], key: str) -> tuple[int, ...]:
     counts = answer.get(key)
-    if not isinstance(counts, list | tuple) or not all(type(count) is int and 0 <= count < MOST for count in counts):
+    if (
+        not isinstance(counts, list | tuple)
+        or not all(type(count) is int and count >= 0 for count in counts)
+        or not 0 < len(counts) <= MOST_CLASSES
+        or sum(counts) >= MOST
+    ):
         raise ValueError(f"{key}: found {shown(repr(counts))}; expected numbers of images")
     return tuple(counts)

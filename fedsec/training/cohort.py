@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from fedsec.training.batches import Normalisation, epoch_order, on_device
+from fedsec.training.batches import Normalisation, epoch_order
 from fedsec.training.classifier import TrainingSettings
 from fedsec.training.grouped import GroupedModel, Tensors
 
@@ -33,6 +33,7 @@ class Member:
         labels: (N,) int64.
         generator: CPU generator of the order of the examples.
         most: how many of its examples an epoch takes at most, drawn anew in each; 0 takes all.
+        note: what its client has to say beside numbers.
     """
 
     start: Sequence[NDArray[np.generic]]
@@ -40,6 +41,7 @@ class Member:
     labels: NDArray[np.int64]
     generator: torch.Generator
     most: int = 0
+    note: str = ""
 
     @property
     def epoch(self) -> int:
@@ -95,11 +97,8 @@ class _Cohort:
     ) -> None:
         self.model, self.normalise, self.settings = model, normalise, settings
         held = [len(member.labels) for member in members]
-        self.images, self.labels = on_device(
-            np.concatenate([member.images for member in members]),
-            np.concatenate([member.labels for member in members]),
-            device,
-        )
+        self.images = torch.from_numpy(np.concatenate([member.images for member in members])).to(device)
+        self.labels = torch.from_numpy(np.concatenate([member.labels for member in members])).to(device)
         starts = np.cumsum([0, *held[:-1]]).tolist()
         self.batches = [
             [batch + start for batch in _batches(member, settings, device)]

@@ -94,9 +94,13 @@ def new_pair(
 
 def arithmetic(precision: Precision, device: torch.device) -> Callable[[], torch.autocast]:
     """Return the context in which the networks compute: bf16, or float32 as it is."""
+    return partial(torch.autocast, device.type, torch.bfloat16, computes_in_bf16(precision, device))
+
+
+def computes_in_bf16(precision: Precision, device: torch.device) -> bool:
+    """Tell whether the networks compute in bf16: with ``"auto"`` where the processor does."""
     native = torch.cuda.is_bf16_supported() if device.type == "cuda" else torch.cpu._is_avx512_bf16_supported()
-    enabled = precision == "bf16" or (precision == "auto" and native)
-    return partial(torch.autocast, device.type, torch.bfloat16, enabled)
+    return precision == "bf16" or (precision == "auto" and native)
 
 
 def _adam(network: nn.Module, settings: GanSettings) -> torch.optim.Adam:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from fedsec.data.copies import moved, repeated
+from fedsec.data.copies import SHIFT, moved, repeated
 
 IMAGES = np.arange(6 * 64, dtype=np.uint64).reshape(6, 1, 8, 8).astype(np.uint8)
 LABELS = np.array([0, 0, 0, 0, 2, 2])
@@ -23,21 +23,22 @@ def test_every_image_of_a_class_is_copied_equally_often(first: int, third: int, 
 
 
 def test_moved_copies_are_near_their_originals_and_no_two_alike() -> None:
-    rng = np.random.default_rng(0)
     original = np.zeros((1, 1, 28, 28), np.uint8)
     original[0, 0, 10:18, 10:18] = 255
-    images, labels = moved(original, np.array([1]), np.array([0, 40]), rng)
+    images, labels = moved(original, np.array([1]), np.array([0, 600]), np.random.default_rng(0))
     assert images.dtype == np.uint8
-    assert images.shape == (40, 1, 28, 28)
-    assert labels.tolist() == [1] * 40
-    assert len({image.tobytes() for image in images}) == 40
-    centre = np.array([np.argwhere(image[0] > 127).mean(0) for image in images])
-    assert np.abs(centre - 13.5).max() < 5
-    assert images[:, :, :3, :3].max() == 0  # what comes in at the edges is the image's own border
+    assert images.shape == (600, 1, 28, 28)
+    assert labels.tolist() == [1] * 600
+    assert len({image.tobytes() for image in images}) == 600
+    centres = np.array([np.argwhere(image[0] > 127).mean(0) for image in images]) - 13.5
+    farthest = np.abs(centres).max()
+    assert 2.3 < farthest < round(SHIFT * 28) + 1  # a tenth of the side is 2.8 pixels
 
 
-def test_a_bright_border_stays_bright() -> None:
-    images, _ = moved(np.full((1, 3, 16, 16), 200, np.uint8), np.array([0]), np.array([20]), np.random.default_rng(1))
+@pytest.mark.parametrize(("side", "channels"), [(16, 1), (28, 1), (32, 3)])
+def test_a_bright_border_stays_bright(side: int, channels: int) -> None:
+    white = np.full((1, channels, side, side), 200, np.uint8)
+    images, _ = moved(white, np.array([0]), np.array([1000]), np.random.default_rng(1))
     assert images.min() >= 199
 
 

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import shutil
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -55,12 +56,21 @@ def flip(path: Path) -> None:
     path.write_bytes(bytes(content))
 
 
+def change(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
 DAMAGE = {
     "a changed image": lambda folder: flip(folder / "images.npy"),
     "a changed label": lambda folder: flip(folder / "labels.npy"),
     "a lost file": lambda folder: (folder / "labels.npy").unlink(),
     "a cut file": lambda folder: (folder / "about.json").write_text('{"note": "'),
     "another file": lambda folder: (folder / "about.json").write_text("[]"),
+    "a changed snapshot": lambda folder: flip(folder / "snapshots" / "000040.safetensors"),
+    "a lost snapshot": lambda folder: (folder / "snapshots" / "000000.safetensors").unlink(),
+    "another text": lambda folder: change(folder / "about.json", '"seconds": 1.5', '"seconds": 2.5'),
     "an empty folder": lambda folder: (shutil.rmtree(folder), folder.mkdir()),
 }
 
@@ -107,3 +117,16 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(monkeypatch: pytest.MonkeyPa
         kept({"client": 1}, lambda: MADE)
     assert [path.suffix for path in tmp_path.glob("filled/*")] == [".lock"]
     assert not list(tmp_path.glob("filled/.*.partial"))
+
+
+def test_a_cache_that_is_deleted_while_somebody_waits_costs_nobody(tmp_path: Path) -> None:
+    def make() -> Made:
+        shutil.rmtree(tmp_path / "filled")  # and with it the lock that this one has
+        (tmp_path / "filled").mkdir()
+        faster = threading.Thread(target=kept, args=({"client": 1}, lambda: MADE))
+        faster.start()
+        faster.join()
+        return MADE
+
+    entry, _, _ = kept({"client": 1}, make)
+    assert_array_equal(entry.images, MADE.images)

@@ -6,8 +6,10 @@ import pytest
 
 from fedsec import filling
 from fedsec.client_app import build_client, fill_classes
+from fedsec.clients import BenignClient
 from fedsec.data import generated
 from fedsec.engine.run import EngineName, execute
+from fedsec.engine.throughput import measure
 from fedsec.runs.config import RunConfig
 from fedsec.runs.filling import FillingRecord
 from fedsec.runs.record import RunFolder
@@ -137,3 +139,44 @@ def test_without_filling_there_is_no_stage() -> None:
     assert told.filled_clients == []
     assert not (folder.path / "filling.jsonl").exists()
     assert "filling_seconds" not in folder.environment()["starts"][0]
+
+
+@pytest.mark.usefixtures("crews")
+@pytest.mark.parametrize("engine", ["local", "cohort"])
+def test_a_client_that_fills_late_is_in_the_record(engine: EngineName, monkeypatch: pytest.MonkeyPatch) -> None:
+    original, failed = filling.kept, list[int]()
+
+    def fails_once(key: Any, make: Any) -> Any:
+        if key["client"] == 3 and not failed:
+            failed.append(3)
+            raise OSError(28, "No space left on device")
+        return original(key, make)
+
+    monkeypatch.setattr(filling, "kept", fails_once)
+    summary, folder, _ = run(filling_config(federation__cohort_size=2), engine)
+    assert summary["dropped"] == 0
+    first, second = (line["notes"] for line in folder.rounds()[1:])
+    [said] = [note["note"] for note in first if note["client"] == 3]
+    assert said.startswith("filled its classes just now: ")
+    assert [note for note in second if note["client"] == 3] == []
+
+
+def test_a_client_measures_itself_on_its_own_images() -> None:
+    client, report = build_client(filling_config("repeat"), 1), fill_classes(filling_config("repeat"), 1)
+    _, examples, _ = client.evaluate(client.get_parameters({}), {})
+    assert examples == sum(report.before) < len(client.task.labels)
+
+
+def test_the_size_of_a_cohort_is_measured_with_whole_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = filling_config("repeat", data__filled_epoch="own", federation__batch_size=8)
+    taken: list[int] = []
+    original = BenignClient.member
+
+    def noted(client: BenignClient, *arguments: Any) -> Any:
+        member = original(client, *arguments)
+        taken.append(member.epoch)
+        return member
+
+    monkeypatch.setattr(BenignClient, "member", noted)
+    measure(build_client(own, 1), 2)
+    assert set(taken) == {8}

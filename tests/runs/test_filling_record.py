@@ -23,13 +23,20 @@ def test_a_report_is_read_as_it_was_written() -> None:
     ("key", "found"),
     [
         ("before", None), ("before", [1.5, 2, 3]), ("before", [True, 0, 0]), ("after", "many"), ("after", [-1, 0, 0]),
-        ("after", [90, 9, 0]), ("after", [90, 90]), ("before", [2**60, 0, 0]), ("seconds", "long"),
-        ("seconds", float("nan")), ("seconds", -1.0), ("kept", 1), ("note", 7),
+        ("after", [90, 9, 0]), ("after", [90, 90]), ("after", [90, 90, 2**53]), ("before", []), ("seconds", "long"),
+        ("seconds", float("nan")), ("seconds", -1.0), ("seconds", True), ("seconds", 10**400), ("kept", 1), ("note", 7),
     ],
 )  # fmt: skip
 def test_what_makes_no_sense_is_no_report(key: str, found: Any) -> None:
-    with pytest.raises(ValueError, match=r"."):
+    words = {"after": "after: found|fewer than before", "kept": "kept must be", "note": "note a text"}
+    with pytest.raises(ValueError, match=words.get(key, f"{key}: found")):
         filling_from({**REPORT.line(), key: found}, 2)
+
+
+def test_a_client_cannot_have_held_something_else_at_the_start() -> None:
+    assert filling_from(REPORT.line(), 2, (90, 10, 0)) == REPORT
+    with pytest.raises(ValueError, match=r"before: found \[90, 10, 0\]; at the start it held \[80, 10, 0\]"):
+        filling_from(REPORT.line(), 2, (80, 10, 0))
 
 
 def test_a_report_cannot_speak_for_another_client_or_write_to_a_terminal() -> None:
