@@ -82,9 +82,9 @@ ATTACKS = {
         (*EVERY_ATTACK, "label_share"),
     ),
     "untargeted-backdoor": (
-        "triggered copies of random images, each labelled as another random class",
+        "triggered copies with random labels, of one random class as another or of all classes",
         "thesis on GAN balancing, 5.1.3 and 5.2.3",
-        (*EVERY_ATTACK, "label_share", "trigger", "trigger_size", "trigger_corner"),
+        (*EVERY_ATTACK, "labels", "label_share", "trigger", "trigger_size", "trigger_corner"),
     ),
 }
 

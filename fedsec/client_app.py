@@ -28,7 +28,7 @@ from fedsec.runs.checks import check_with_data
 from fedsec.runs.config import RunConfig
 from fedsec.runs.filling import FillingRecord
 from fedsec.runs.loading import ConfigError, parse_flat
-from fedsec.scenario import attack_rounds, code_hash, malicious, trigger
+from fedsec.scenario import attack_rounds, code_hash, malicious, pair_of, trigger
 from fedsec.training.batches import Normalisation
 from fedsec.training.classifier import TrainingSettings
 from fedsec.training.grouped import GroupedModel, group_model
@@ -55,11 +55,11 @@ def build_client(config: RunConfig, partition: int, node: NodeSettings | None = 
     attack, rounds = own.attack, attack_rounds(own)
     if attack.kind == "untargeted":
         return UntargetedClient(task, attack.label_share, rounds)
-    stamp = trigger(own, task.images.shape[1:])
-    if attack.kind == "untargeted-backdoor":
+    stamp, pair = trigger(own, task.images.shape[1:]), pair_of(own, partition, task.num_classes)
+    if pair is None:
         return UntargetedBackdoorClient(task, stamp, attack.label_share, rounds)
-    if attack.kind == "backdoor":
-        return BackdoorClient(task, stamp, attack.source, attack.target, rounds)
+    if attack.kind in ("backdoor", "untargeted-backdoor"):
+        return BackdoorClient(task, stamp, *pair, rounds)
     raise ValueError(f"attack.kind {attack.kind!r} has malicious clients and no class for them")
 
 

@@ -16,7 +16,16 @@ from fedsec.nodes import FederationError, NodeReport
 from fedsec.runs.checks import shortage
 from fedsec.runs.config import RunConfig
 from fedsec.runs.record import RunFolder
-from fedsec.scenario import can_attack, code_hash, malicious, partition_settings, partitions, trigger
+from fedsec.scenario import (
+    can_attack,
+    code_hash,
+    malicious,
+    measured_pairs,
+    pair_of,
+    partition_settings,
+    partitions,
+    trigger,
+)
 from fedsec.strategies import RobustStrategy
 
 SAMPLES = 8
@@ -77,8 +86,9 @@ def describe(
             "starts": starts,
         }
     )
-    triggerable = renumbered(test, names) == config.attack.source
-    chosen = np.flatnonzero(triggerable | (config.attack.kind == "untargeted-backdoor"))[:SAMPLES]
+    pairs = measured_pairs(config, len(names))
+    sources = range(len(names)) if pairs is None else [source for source, _ in pairs]
+    chosen = np.flatnonzero(np.isin(renumbered(test, names), sources))[:SAMPLES]
     stamp = trigger(config, test.images.shape[1:])
     folder.write_samples(clean=test.images[chosen], triggered=stamp.stamp(test.images[chosen]))
     return notices
@@ -145,16 +155,19 @@ def _notices(config: RunConfig, counts: Mapping[int, Sequence[int]], attackers: 
     notices = [
         f"client {client} holds no example and will be left out" for client, c in sorted(counts.items()) if not sum(c)
     ]
-    targeted = config.attack.kind == "backdoor"
-    lacking = f"holds no image of class {config.attack.source}" if targeted else "has too few images for a single copy"
     notices += [
-        f"client {client} is malicious but {lacking}: it trains as an honest one does"
+        f"client {client} is malicious but {_lacking(config, client, counts[client])}: it trains as an honest one does"
         for client in attackers
-        if sum(counts.get(client, ())) and not can_attack(config, counts[client])
+        if sum(counts.get(client, ())) and not can_attack(config, client, counts[client])
     ]
     if why := shortage(config):
         notices.append(f"a round from which a single client is dropped will be skipped: {why}")
     return notices
+
+
+def _lacking(config: RunConfig, client: int, class_counts: Sequence[int]) -> str:
+    pair = pair_of(config, client, len(class_counts))
+    return "has too few images for a single copy" if pair is None else f"holds no image of class {pair[0]}"
 
 
 def _changes(starts: Sequence[Mapping[str, Any]], now: Mapping[str, Any]) -> list[str]:

@@ -26,7 +26,7 @@ from fedsec.runs.checks import strategy_of
 from fedsec.runs.config import RunConfig
 from fedsec.runs.filling import FillingRecord
 from fedsec.runs.record import ClientRecord, Role, RoundRecord, RunFolder
-from fedsec.scenario import attack_rounds, can_attack, malicious, trigger
+from fedsec.scenario import attack_rounds, can_attack, malicious, measured_pairs, trigger
 from fedsec.seeds import Purpose, derived_seed
 from fedsec.strategies import RobustStrategy
 from fedsec.strategies.build import rehearse
@@ -59,7 +59,7 @@ class Federation:
     def roles(self, server_round: int, reports: Mapping[int, NodeReport]) -> dict[int, Role]:
         """Return what each malicious client is in a round; all others are honest, and so is one without a target."""
         active = self.attackers if server_round in attack_rounds(self.config) else ()
-        armed = [c for c in active if c not in reports or can_attack(self.config, reports[c].class_counts)]
+        armed = [c for c in active if c not in reports or can_attack(self.config, c, reports[c].class_counts)]
         return {client: "malicious" if client in armed else "dormant" for client in self.attackers}
 
     def enough(self, nodes: int) -> bool:
@@ -245,7 +245,6 @@ def _evaluator(config: RunConfig, test: ImageDataset) -> Evaluator:
     names = class_names(config, test)
     labels = renumbered(test, names)
     kept = first_of_each_class(labels, config.data.share) if config.data.share < 1.0 else slice(None)
-    attack, targeted = config.attack, config.attack.kind != "untargeted-backdoor"
     return Evaluator(
         build_classifier(config.model.name, channels, size, len(names)),
         test.images[kept],
@@ -253,8 +252,7 @@ def _evaluator(config: RunConfig, test: ImageDataset) -> Evaluator:
         len(names),
         Normalisation(*statistics(config, test)),
         trigger(config, test.images.shape[1:]),
-        attack.source if targeted else None,
-        attack.target if targeted else None,
+        measured_pairs(config, len(names)),
         choose_device(config.federation.device),
     )
 

@@ -10,11 +10,14 @@ from numpy.typing import NDArray
 
 from fedsec.attacks.adversaries import malicious_clients
 from fedsec.attacks.triggers import Trigger, make_trigger
-from fedsec.attacks.untargeted_backdoor import number_of_copies
+from fedsec.attacks.untargeted_backdoor import draw_pair, number_of_copies
 from fedsec.data.datasets import load
 from fedsec.data.partition import PartitionSettings, load_partition
 from fedsec.runs.config import RunConfig
 from fedsec.seeds import Purpose, derived_seed, generator
+
+Pair = tuple[int, int]
+"""Source and target of a backdoor."""
 
 
 def partition_settings(config: RunConfig) -> PartitionSettings:
@@ -45,22 +48,51 @@ def malicious(config: RunConfig) -> tuple[int, ...]:
     return malicious_clients(config.federation.clients, config.attack.share, rng)
 
 
-def can_attack(config: RunConfig, class_counts: Sequence[int]) -> bool:
+def pair_of(config: RunConfig, partition: int, num_classes: int) -> Pair | None:
+    """Return the source and the target of a partition's backdoor; ``None`` where every class is a source.
+
+    Those of a targeted backdoor are the same for everybody, and are measured with other attacks and none, too. A
+    pair of an untargeted one is drawn for each partition and is the same in every round, so that what is learned in
+    one round is what is measured after another.
+    """
+    attack = config.attack
+    if attack.kind != "untargeted-backdoor":
+        return attack.source, attack.target
+    if attack.labels == "any":
+        return None
+    return draw_pair(num_classes, generator(config.run.seed, Purpose.ATTACK, 0, partition))
+
+
+def measured_pairs(config: RunConfig, num_classes: int) -> tuple[Pair, ...] | None:
+    """Return the sources and targets whose BA is averaged; ``None`` for the triggered images of every class.
+
+    With an untargeted backdoor there is one pair for each malicious client. Where none is malicious, nobody can say
+    whose pairs they would be: those of all clients are taken, of whom the malicious ones of another run are a part.
+    """
+    one = pair_of(config, 0, num_classes)
+    if one is None or config.attack.kind != "untargeted-backdoor":
+        return None if one is None else (one,)
+    clients = malicious(config) or range(config.federation.clients)
+    drawn = (pair_of(config, client, num_classes) for client in clients)
+    return tuple(pair for pair in drawn if pair is not None)
+
+
+def can_attack(config: RunConfig, partition: int, class_counts: Sequence[int]) -> bool:
     """Tell whether a malicious client with so many examples of each class has anything to attack with.
 
     A backdoor needs an image to put its trigger on. Without one the client trains as an honest one does.
     """
-    return config.attack.kind == "untargeted" or triggered_copies(config, class_counts) > 0
+    return config.attack.kind == "untargeted" or triggered_copies(config, partition, class_counts) > 0
 
 
-def triggered_copies(config: RunConfig, class_counts: Sequence[int]) -> int:
-    """Return how many triggered copies a malicious client with so many examples of each class trains on."""
-    attack = config.attack
-    if attack.kind == "backdoor":
-        return sum(class_counts[attack.source : attack.source + 1])
-    if attack.kind == "untargeted-backdoor":
-        return number_of_copies(sum(class_counts), attack.label_share)
-    return 0
+def triggered_copies(config: RunConfig, partition: int, class_counts: Sequence[int]) -> int:
+    """Return how many triggered copies a malicious client with so many examples of every class trains on."""
+    if config.attack.kind not in ("backdoor", "untargeted-backdoor") or not sum(class_counts):
+        return 0
+    pair = pair_of(config, partition, len(class_counts))
+    if pair is None:
+        return number_of_copies(sum(class_counts), config.attack.label_share)
+    return sum(class_counts[pair[0] : pair[0] + 1])
 
 
 def attack_rounds(config: RunConfig) -> range:

@@ -12,12 +12,12 @@ from fedsec.clients import BackdoorClient, BenignClient, UntargetedBackdoorClien
 from fedsec.node_settings import NodeSettings, NodeSettingsError
 from fedsec.runs.config import AttackKind, flatten
 from fedsec.runs.loading import parse
-from fedsec.scenario import malicious
+from fedsec.scenario import malicious, pair_of
 
 CLIENTS = {
     "backdoor": BackdoorClient,
     "untargeted": UntargetedClient,
-    "untargeted-backdoor": UntargetedBackdoorClient,
+    "untargeted-backdoor": BackdoorClient,
 }
 
 
@@ -27,6 +27,16 @@ def test_the_malicious_clients_of_every_attack_are_of_its_class_and_the_others_h
     for partition in range(config.federation.clients):
         expected = CLIENTS[kind] if partition in malicious(config) else BenignClient
         assert type(build_client(config, partition)) is expected
+
+
+def test_an_untargeted_backdoor_plants_the_pair_of_its_partition_or_any_labels(cache: Path) -> None:
+    run = {"kind": "untargeted-backdoor", "clients": "1 3"}
+    pairs = parse({"attack": run})
+    for partition in (1, 3):
+        client = build_client(pairs, partition)
+        assert isinstance(client, BackdoorClient)
+        assert (client.source, client.target) == pair_of(pairs, partition, 10)
+    assert type(build_client(parse({"attack": run | {"labels": "any"}}), 1)) is UntargetedBackdoorClient
 
 
 def test_a_kind_of_attack_without_a_client_is_an_error_and_no_backdoor(

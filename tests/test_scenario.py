@@ -1,5 +1,7 @@
 """Server and clients read the same scenario out of the same configuration."""
 
+import itertools
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,8 @@ from fedsec.scenario import (
     can_attack,
     code_hash,
     malicious,
+    measured_pairs,
+    pair_of,
     partition_settings,
     partitions,
     trigger,
@@ -73,24 +77,55 @@ def test_every_attack_has_the_same_attackers_and_no_attack_has_none() -> None:
 
 def test_a_backdoor_needs_images_of_the_source_class_and_random_labels_need_none() -> None:
     backdoor = configured(attack={"source": 2, "target": 0})
-    assert can_attack(backdoor, [0, 0, 3, 0])
-    assert not can_attack(backdoor, [5, 5, 0, 5])
-    assert not can_attack(backdoor, [])
-    assert can_attack(configured(attack={"kind": "untargeted", "source": 2, "target": 0}), [5, 5, 0, 5])
+    assert can_attack(backdoor, 0, [0, 0, 3, 0])
+    assert not can_attack(backdoor, 0, [5, 5, 0, 5])
+    assert not can_attack(backdoor, 0, [])
+    assert can_attack(configured(attack={"kind": "untargeted", "source": 2, "target": 0}), 0, [5, 5, 0, 5])
 
 
 def test_an_untargeted_backdoor_needs_an_image_of_any_class_and_a_share_that_is_one(cache: Path) -> None:
-    config = configured(attack={"kind": "untargeted-backdoor", "label-share": 0.3})
-    assert can_attack(config, [0, 0, 2])
-    assert not can_attack(config, [0, 0, 1])
+    config = configured(attack={"kind": "untargeted-backdoor", "labels": "any", "label-share": 0.3})
+    assert can_attack(config, 0, [0, 0, 2])
+    assert not can_attack(config, 0, [0, 0, 1])
 
 
 def test_the_copies_that_are_counted_are_those_that_attackers_make(cache: Path) -> None:
-    for kind in ("none", "backdoor", "untargeted", "untargeted-backdoor"):
-        config = configured(attack={"kind": kind, "label-share": 0.3, "clients": "" if kind == "none" else "0"})
+    kinds = ("none", "backdoor", "untargeted", "untargeted-backdoor")
+    for kind, labels in itertools.product(kinds, ("pairs", "any")):
+        named = {"clients": "" if kind == "none" else "0"}
+        config = configured(attack={"kind": kind, "labels": labels, "label-share": 0.3} | named)
         client = build_client(config, 0)
         trained = len(client.examples(1)[1]) - len(client.task.labels)
-        assert trained == triggered_copies(config, np.bincount(client.task.labels, minlength=10).tolist())
+        assert trained == triggered_copies(config, 0, np.bincount(client.task.labels, minlength=10).tolist())
+
+
+def test_every_malicious_client_has_a_pair_of_its_own_and_needs_an_image_of_its_source() -> None:
+    config = configured(attack={"kind": "untargeted-backdoor"})
+    pairs = measured_pairs(config, 10)
+    assert pairs == tuple(pair_of(config, client, 10) for client in malicious(config))
+    assert len(set(pairs)) > 1
+    for client, (source, target) in zip(malicious(config), pairs, strict=True):
+        assert source != target
+        only = [3 * (label == source) for label in range(10)]
+        assert triggered_copies(config, client, only) == 3
+        assert not can_attack(config, client, [3 - count for count in only])
+        assert not can_attack(config, client, [0] * 10)
+
+
+def test_pairs_are_evenly_drawn_and_the_seed_decides_them() -> None:
+    drawn = [pair_of(configured(attack={"kind": "untargeted-backdoor"}), client, 3) for client in range(6000)]
+    counts = np.array(list(Counter(drawn).values()))
+    assert len(counts) == 6
+    assert np.all(np.abs(counts - 1000) < 5 * np.sqrt(1000))
+    other = configured(attack={"kind": "untargeted-backdoor"}, run={"seed": 1})
+    assert [pair_of(other, client, 3) for client in range(6000)] != drawn
+
+
+def test_what_is_measured_with_nobody_attacking_are_the_pairs_of_all_clients() -> None:
+    config = configured(attack={"kind": "untargeted-backdoor", "share": 0.0})
+    assert measured_pairs(config, 10) == tuple(pair_of(config, client, 10) for client in range(10))
+    assert measured_pairs(configured(attack={"kind": "none"}), 10) == ((0, 6),)
+    assert measured_pairs(configured(attack={"kind": "untargeted-backdoor", "labels": "any"}), 10) is None
 
 
 @pytest.mark.parametrize(("start", "end", "expected"), [(9, 0, range(9, 17)), (3, 5, range(3, 6)), (16, 0, [16])])

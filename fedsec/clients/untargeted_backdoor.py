@@ -1,4 +1,4 @@
-"""The client that plants a backdoor without a target."""
+"""The client that plants a backdoor of random labels."""
 
 from fedsec.attacks.triggers import Trigger
 from fedsec.attacks.untargeted_backdoor import add_untargeted_backdoor

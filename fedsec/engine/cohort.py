@@ -129,7 +129,7 @@ class CohortFleet:
 
 def _workload(config: RunConfig, client: int, class_counts: Sequence[int]) -> int:
     """Return how many examples a client trains on in an epoch, its triggered copies among them."""
-    copies = triggered_copies(config, class_counts) if client in malicious(config) else 0
+    copies = triggered_copies(config, client, class_counts) if client in malicious(config) else 0
     return sum(class_counts) + copies
 
 

@@ -1,5 +1,6 @@
 """Accuracies in percent, 0 to 100."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,8 +52,24 @@ def backdoor_accuracy(predicted: Classes, target: int) -> float | None:
     return 100.0 * float(np.mean(predicted == target)) if len(predicted) else None
 
 
+def mean_backdoor_accuracy(predicted: Classes, labels: Classes, pairs: Sequence[tuple[int, int]]) -> float | None:
+    """Return the mean over ``pairs`` of source and target of their BA (:func:`backdoor_accuracy`).
+
+    Args:
+        predicted: (K,) predictions on the triggered test images of the sources.
+        labels: (K,) the images' own classes.
+        pairs: source and target of each attacker; a pair that several have counts as often.
+
+    Returns:
+        BA, or ``None`` when the test set has no image of any of the sources; a pair without an image is left out.
+    """
+    each = {pair: backdoor_accuracy(predicted[labels == pair[0]], pair[1]) for pair in set(pairs)}
+    known = [accuracy for accuracy in map(each.__getitem__, pairs) if accuracy is not None]
+    return sum(known) / len(known) if known else None
+
+
 def untargeted_backdoor_accuracy(predicted: Classes, labels: Classes) -> float | None:
-    """Return BA of a backdoor without a target: percent of triggered images that are not taken for their own class.
+    """Return BA of a backdoor with random labels: percent of triggered images that are not taken for their own class.
 
     The thesis on GAN balancing (5.1.7) calls BA the "percentage of correct predictions for backdoor samples" and does
     not say what is correct where each copy has a random wrong label. Any wrong class is what the attacker wants.

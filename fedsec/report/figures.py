@@ -124,8 +124,10 @@ def _samples(folder: RunFolder) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
 
 
 def _what_samples(folder: RunFolder) -> str:
-    of_one = folder.config().attack.kind != "untargeted-backdoor"
-    return f"test images{' of the source class' if of_one else ''}"
+    attack = folder.config().attack
+    if attack.kind != "untargeted-backdoor":
+        return "test images of the source class"
+    return "test images of the source classes" if attack.labels == "pairs" else "test images"
 
 
 def _draw_samples(figure: Any, clean: NDArray[np.uint8], triggered: NDArray[np.uint8], title: str) -> None:

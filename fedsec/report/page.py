@@ -70,7 +70,7 @@ def build_report(folders: Sequence[RunFolder], table: Table | None = None, notes
     sections = {heading: display(part, axes) for heading, part in parts.items() if len(part)}
     options = "" if table else implied(runs)
     said = [
-        legend(sections.values(), set(runs["attack.kind"])),
+        legend(sections.values(), set(runs.loc[runs["attack.kind"] == "untargeted-backdoor", "attack.labels"])),
         f"Options that go with it: {options}." if options else "",
         _what_was_run(folders),
     ]

@@ -10,9 +10,16 @@ from fedsec.runs.config import flatten
 from fedsec.runs.record import RunFolder
 
 NO_NUMBERS = ("run.name", "run.output", "run.resume", "run.seed")
-ATTACK_ONLY = ("attack.kind", "attack.share", "attack.start-round", "attack.end-round", "attack.label-share")
+ATTACK_ONLY = (
+    "attack.kind",
+    "attack.share",
+    "attack.start-round",
+    "attack.end-round",
+    "attack.label-share",
+    "attack.labels",
+)
 
-TARGETED = "BA.targeted"
+MEASURED = "BA.measured"
 
 SAME_SETTING = "same setting"
 PLAIN_AVERAGING = "fedavg"
@@ -51,7 +58,9 @@ def with_floor(runs: pd.DataFrame) -> pd.DataFrame:
     if runs.empty:
         return runs.assign(floor=pd.Series(dtype=float), floor_from=pd.Series(dtype=str))
     # Nobody attacks, but BA is measured as the attack in question says.
-    runs = runs.assign(**{TARGETED: runs["attack.kind"] != "untargeted-backdoor"})
+    runs = runs.assign(
+        **{MEASURED: runs["attack.labels"].where(runs["attack.kind"] == "untargeted-backdoor", "target")}
+    )
     settings = [key for key in runs.columns if "." in key and key not in (*NO_NUMBERS[:-1], *ATTACK_ONLY)]
     looser = [key for key in settings if not key.startswith("defense.")]
     clean = runs[~runs["attacked"]]
@@ -62,7 +71,7 @@ def with_floor(runs: pd.DataFrame) -> pd.DataFrame:
         floor, source = (exact[same], SAME_SETTING) if same in exact else (plain.get(loose, nan), PLAIN_AVERAGING)
         floors.append((floor, "" if isnan(floor) else source))
     found = runs.assign(floor=[floor for floor, _ in floors], floor_from=[source for _, source in floors])
-    return found.drop(columns=TARGETED)
+    return found.drop(columns=MEASURED)
 
 
 def _rows(runs: pd.DataFrame, columns: list[str]) -> list[tuple[Any, ...]]:

@@ -29,10 +29,17 @@ LEGEND = (
     "classified as the target. BA floor: BA of the same setting with nobody attacking. Caught, false alarms: percent "
     "of the malicious and of the honest client-rounds that got weight 0. Spread: standard deviation over the seeds."
 )
-LEGEND_UNTARGETED = (
-    "Of untargeted-backdoor: BA is the percent of triggered test images, of every class, that are not classified as "
-    "their own; its floor is that of a model that nobody attacked, which errs too."
+LEGEND_PAIRS = (
+    "Of untargeted-backdoor: each malicious client has a source and a target of its own; BA is the percent of "
+    "triggered test images of the source classified as the target, averaged over the malicious clients, or with nobody "
+    "attacking over all clients."
 )
+LEGEND_ANY = (
+    'Of untargeted-backdoor with attack.labels = "any": BA is the percent of triggered test images, of every class, '
+    "that are not classified as their own; its floor is that of a model that nobody attacked, which errs too. It does "
+    "not compare with any other BA."
+)
+LEGENDS_UNTARGETED = {"pairs": LEGEND_PAIRS, "any": LEGEND_ANY}
 BORROWED = f"({PLAIN_AVERAGING})"
 LEGEND_BORROWED = (
     f"{BORROWED} behind a BA floor: this defense was not run with nobody attacking, for every seed; the floor is that "
@@ -44,13 +51,17 @@ LEGEND_TROUBLE = (
 )
 
 
-def legend(shown: Iterable[pd.DataFrame], attacks: Iterable[str] = ()) -> str:
-    """Return what the columns and marks of the tables of texts mean, whose runs have these ``attacks``."""
+def legend(shown: Iterable[pd.DataFrame], untargeted: Iterable[str] = ()) -> str:
+    """Return what the columns and marks of the tables of texts mean.
+
+    Args:
+        shown: the tables.
+        untargeted: the values of ``attack.labels`` of those of their runs that have an untargeted backdoor.
+    """
     tables = list(shown)
     floors = [floor for table in tables for floor in table.get(HEADINGS["floor"], ())]
     parts = [LEGEND]
-    if "untargeted-backdoor" in attacks:
-        parts.append(LEGEND_UNTARGETED)
+    parts += [said for labels, said in LEGENDS_UNTARGETED.items() if labels in untargeted]
     if any(floor.endswith(BORROWED) for floor in floors):
         parts.append(LEGEND_BORROWED)
     if any(HEADINGS["skipped"] in table for table in tables):

@@ -30,6 +30,7 @@ Flat = dict[str, Scalar]
 StrategyName = Literal["fedavg", "krum", "multi-krum", "trimmed-mean", "median", "norm-clip-noise", "flame"]
 AttackKind = Literal["none", "backdoor", "untargeted", "untargeted-backdoor"]
 PartitionName = Literal["iid", "label-skew", "dirichlet", "one-class", "own"]
+BackdoorLabels = Literal["pairs", "any"]
 MomentumBuffer = Literal["reset", "kept"]
 Shortage = Literal["stop", "wait", "skip"]
 ModelName = Literal["lenet5", "resnet18"]
@@ -196,7 +197,14 @@ class AttackSection:
     trigger: TriggerKind = _about("trojan (a plus sign), patch (white), noise-patch (random colours)", "patch")
     trigger_size: Int = _about("side of the trigger in pixels", 5, ge=1, le=1_000_000)
     trigger_corner: Corner = _about("where the trigger lies, one pixel from the edges", "bottom-right")
-    label_share: Share = _about("untargeted, untargeted-backdoor: share of a client's examples that are poisoned", 1.0)
+    labels: BackdoorLabels = _about(
+        "untargeted-backdoor: pairs (each malicious client has a source and a target drawn for it), or any (each copy "
+        "has a random wrong label)",
+        "pairs",
+    )
+    label_share: Share = _about(
+        "untargeted, and untargeted-backdoor with any labels: share of a client's examples that are poisoned", 1.0
+    )
     start_round: Count = _about("first round of the attack", 1)
     end_round: Int = _about("last round of the attack; 0 is the last of all", 0, ge=0, le=1_000_000)
 

@@ -11,6 +11,7 @@ LATER: Flat = {
     "data.classes": "",
     "data.share": 1.0,
     "attack.clients": "",
+    "attack.labels": "any",  # not the default: runs of before had the other reading
     "federation.momentum-buffer": "reset",
 }
 
@@ -29,6 +30,8 @@ def identity(config: RunConfig) -> dict[str, Scalar]:
         left_out |= {f"gan.{field.name.replace('_', '-')}" for field in fields(GanSection)}
     if config.data.balance == "none":
         left_out |= {"data.fill", "data.filled-epoch", "data.balance-above"}
+    if config.attack.kind != "untargeted-backdoor":
+        left_out.add("attack.labels")
     flat = {key: value for key, value in flatten(config).items() if key not in left_out}
     # Keys that came later: at these values a run of before them has the same numbers, so it has the same identity.
     return {key: same_numbers(value) for key, value in flat.items() if key not in LATER or value != LATER[key]}

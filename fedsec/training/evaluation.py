@@ -1,6 +1,6 @@
 """What the server measures of the global model: main-task accuracy, accuracy of each class, backdoor accuracy."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,9 +11,9 @@ from torch.nn import functional as F
 
 from fedsec.attacks.triggers import Trigger
 from fedsec.metrics.classification import (
-    backdoor_accuracy,
     class_accuracies,
     main_task_accuracy,
+    mean_backdoor_accuracy,
     untargeted_backdoor_accuracy,
 )
 from fedsec.training.batches import Normalisation, on_device
@@ -63,8 +63,8 @@ class Evaluator:
         num_classes: number of classes.
         normalise: turns bytes into what the model takes.
         trigger: what the attacker stamps.
-        source: class whose triggered images are measured; ``None`` is every class.
-        target: class that the attacker wants; ``None`` is any but the image's own.
+        pairs: class whose triggered images are measured and class that the attacker wants, of each attacker; ``None``
+            is every class, and any class but the image's own.
         device: where to compute.
     """
 
@@ -76,17 +76,17 @@ class Evaluator:
         num_classes: int,
         normalise: Normalisation,
         trigger: Trigger,
-        source: int | None,
-        target: int | None,
+        pairs: Sequence[tuple[int, int]] | None,
         device: torch.device,
     ) -> None:
         self.model = model.to(device).to(memory_format=torch.channels_last)
         self.labels = np.asarray(labels)
         self.num_classes = num_classes
         self.normalise = normalise
-        self.target = target
+        self.pairs = pairs
         self.clean = on_device(images, labels, device)
-        chosen = np.arange(len(self.labels)) if source is None else np.flatnonzero(self.labels == source)
+        sources = range(num_classes) if pairs is None else [source for source, _ in pairs]
+        chosen = np.flatnonzero(np.isin(self.labels, sources))
         self.triggered = on_device(trigger.stamp(images[chosen]), self.labels[chosen], device)
 
     def __call__(self, arrays: Mapping[str, NDArray[np.generic]]) -> Evaluation:
@@ -105,6 +105,7 @@ class Evaluator:
         if not len(labels):
             return None
         fooled, _ = predict(self.model, images, labels, self.normalise)
-        if self.target is None:
-            return untargeted_backdoor_accuracy(fooled, labels.cpu().numpy())
-        return backdoor_accuracy(fooled, self.target)
+        own = labels.cpu().numpy()
+        if self.pairs is None:
+            return untargeted_backdoor_accuracy(fooled, own)
+        return mean_backdoor_accuracy(fooled, own, self.pairs)

@@ -28,7 +28,12 @@ STRATEGIES: dict[str, dict[str, Any]] = {
 
 CASES: dict[str, dict[str, Any]] = {
     "untargeted": {"attack__kind": "untargeted"},
-    "untargeted backdoor": {"attack__kind": "untargeted-backdoor", "attack__label_share": 0.5},
+    "untargeted backdoor": {"attack__kind": "untargeted-backdoor"},
+    "backdoor of any labels": {
+        "attack__kind": "untargeted-backdoor",
+        "attack__labels": "any",
+        "attack__label_share": 0.5,
+    },
     "nobody attacks": {"attack__kind": "none"},
     "an attack that starts late": {"attack__start_round": 2},
     "a client without examples": {"data__partition": "dirichlet", "data__alpha": 0.01, "run__seed": 3},

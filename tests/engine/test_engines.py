@@ -15,6 +15,7 @@ from fedsec import federation
 from fedsec.data.datasets import load
 from fedsec.engine.simulation import run_on_ray
 from fedsec.runs.checkpoint import load_checkpoint
+from fedsec.scenario import pair_of
 from fedsec.strategies import RobustFedAvg
 from fedsec.training.evaluation import Evaluator
 from tests.engine.conftest import config, run
@@ -175,15 +176,32 @@ def test_an_untargeted_run_has_no_backdoor_accuracy() -> None:
     assert folder.rounds()[1]["BA"] is None
 
 
-def test_an_untargeted_backdoor_is_measured_on_every_class_attacked_or_not() -> None:
+def test_a_backdoor_of_any_labels_is_measured_on_every_class_attacked_or_not() -> None:
     both = [
-        run(config(attack__kind="untargeted-backdoor", attack__share=share), "local")[1].rounds()
+        run(config(attack__kind="untargeted-backdoor", attack__labels="any", attack__share=share), "local")[1].rounds()
         for share in (0.0, 0.4)
     ]
     unattacked, attacked = both
     assert unattacked[0] | {"seconds": None} == attacked[0] | {"seconds": None}
     assert unattacked[0]["BA"] > 70  # an untrained model takes every image for one or two classes
     assert unattacked[-1]["BA"] != attacked[-1]["BA"]
+
+
+def test_backdoors_of_pairs_rise_and_a_client_without_its_source_is_honest() -> None:
+    own = {"attack__kind": "untargeted-backdoor", "data__partition": "one-class", "federation__rounds": 1}
+    setting = config(**own, attack__clients="1 2 3 4")
+    _, folder, _ = run(setting, "local")
+    sources = {client: pair_of(setting, client, 10)[0] for client in (1, 2, 3, 4)}
+    counts = folder.environment()["class_counts"]
+    armed = {client for client, source in sources.items() if counts[client][source]}
+    attacking = {c["client"] for c in folder.rounds()[1]["clients"] if c["role"] == "malicious"}
+    assert attacking == armed
+    told = [notice for notice in folder.environment()["notices"] if "is malicious but" in notice]
+    assert told == [
+        f"client {client} is malicious but holds no image of class {sources[client]}: it trains as an honest one does"
+        for client in sorted(set(sources) - armed)
+    ]
+    assert told
 
 
 def test_a_share_of_the_data_is_dealt_out_and_measured(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,16 @@ import pytest
 from fedsec.report.figures import overview, partition, save
 from fedsec.report.page import as_json, build_report, write_report
 from fedsec.report.records import read_runs, with_floor
-from fedsec.report.tables import LEGEND_BORROWED, LEGEND_TROUBLE, display, markdown, summarise, with_published
+from fedsec.report.tables import (
+    LEGEND_ANY,
+    LEGEND_BORROWED,
+    LEGEND_PAIRS,
+    LEGEND_TROUBLE,
+    display,
+    markdown,
+    summarise,
+    with_published,
+)
 from fedsec.runs.record import RunFolder
 from fedsec.runs.table import Published, load_table
 from tests.report.finished import config, record
@@ -45,10 +54,18 @@ def test_the_floor_of_an_untargeted_backdoor_is_not_that_of_a_targeted_one(tmp_p
             ("untargeted-backdoor", 0.4, 98.0), ("none", 0.4, 1.0),
         ]
     ]  # fmt: skip
-    assert with_floor(read_runs(ran))["floor"].tolist() == [1.0, 1.0, 8.0, 8.0, 1.0]
-    notes = build_report(ran).notes
-    assert "of every class, that are not classified as their own" in notes[0]
-    assert "of every class" not in build_report(ran[:2]).notes[0]
+    anything = {"attack_labels": "any"}
+    ran += [
+        record(config("fedavg", 0, "untargeted-backdoor", attack_share=share, **anything), place, 90.0, ba)
+        for share, place, ba in [(0.0, tmp_path / "any0", 28.0), (0.4, tmp_path / "any4", 97.0)]
+    ]
+    assert with_floor(read_runs(ran))["floor"].tolist() == [1.0, 1.0, 8.0, 8.0, 1.0, 28.0, 28.0]
+    parts = {"of its own": (ran[2:4], LEGEND_PAIRS), "of every class": (ran[5:], LEGEND_ANY)}
+    for said, (some, legend) in parts.items():
+        assert said in legend
+        assert legend in build_report(ran).notes[0]
+        assert legend in build_report(some).notes[0]
+        assert said not in build_report(ran[:2]).notes[0]
 
 
 def test_means_and_spreads_are_those_of_the_seeds(folders: list[RunFolder]) -> None:

@@ -15,6 +15,15 @@ def changed(section: str, **values: Any) -> RunConfig:
     return replace(config, **{section: replace(getattr(config, section), **values)})
 
 
+def test_the_labels_of_an_untargeted_backdoor_tell_runs_apart_and_decide_nothing_else() -> None:
+    pairs, anything = (
+        identity(parse({"attack": {"kind": "untargeted-backdoor", "labels": labels}})) for labels in ("pairs", "any")
+    )
+    assert pairs == anything | {"attack.labels": "pairs"}
+    assert "attack.labels" not in anything  # a run of before there were pairs has the same numbers
+    assert identity(changed("attack", labels="any")) == identity(RunConfig())
+
+
 def test_identity_leaves_out_what_decides_no_number() -> None:
     assert identity(changed("run", name="other", output="/somewhere")) == identity(RunConfig())
     assert identity(changed("run", seed=1)) != identity(RunConfig())

@@ -24,6 +24,16 @@ def test_the_configuration_reads_back_as_it_was(runs: Path) -> None:
     assert folder.config() == config
 
 
+def test_a_key_that_came_later_reads_as_what_a_run_of_before_it_did(runs: Path) -> None:
+    config = RunConfig()
+    config = replace(config, attack=replace(config.attack, kind="untargeted-backdoor"))
+    folder = RunFolder.create(config)
+    written = (folder.path / "config.toml").read_text()
+    assert 'labels = "pairs"\n' in written
+    (folder.path / "config.toml").write_text(written.replace('labels = "pairs"\n', ""))
+    assert folder.config() == replace(config, attack=replace(config.attack, labels="any"))
+
+
 def test_run_output_comes_before_the_environment(runs: Path, tmp_path: Path) -> None:
     config = RunConfig()
     elsewhere = replace(config, run=replace(config.run, output=str(tmp_path / "else")))

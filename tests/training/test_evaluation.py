@@ -1,5 +1,7 @@
 """What the evaluator says is what counting by hand says."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import torch
@@ -32,8 +34,8 @@ def constant(label: int) -> nn.Module:
     return model
 
 
-def evaluator(source: int | None = 1, target: int | None = 3, labels: np.ndarray = LABELS) -> Evaluator:
-    return Evaluator(linear(9), IMAGES, labels, 5, NORMALISE, TRIGGER, source, target, CPU)
+def evaluator(pairs: Sequence[tuple[int, int]] | None = ((1, 3),), labels: np.ndarray = LABELS) -> Evaluator:
+    return Evaluator(linear(9), IMAGES, labels, 5, NORMALISE, TRIGGER, pairs, CPU)
 
 
 def slow_class(model: nn.Module, image: np.ndarray) -> int:
@@ -76,12 +78,25 @@ def test_accuracies_are_those_of_counting_image_by_image(batch: int, monkeypatch
 
 def test_without_source_and_target_the_trigger_is_measured_on_every_class() -> None:
     model = linear(3)
-    measured = evaluator(None, None)(get_arrays(model))
+    measured = evaluator(None)(get_arrays(model))
     stamped = IMAGES.copy()
     stamped[:, :, 1:4, 1:4] = 255
     fooled = [slow_class(model, image) != label for image, label in zip(stamped, LABELS, strict=True)]
     assert pytest.approx(100 * np.mean(fooled)) == measured.BA
-    assert pytest.approx(100 * np.mean(LABELS != 2)) == evaluator(None, None)(get_arrays(constant(2))).BA
+    assert pytest.approx(100 * np.mean(LABELS != 2)) == evaluator(None)(get_arrays(constant(2))).BA
+
+
+def test_of_several_attackers_the_mean_is_measured_and_a_pair_without_an_image_is_left_out() -> None:
+    model = linear(3)
+    stamped = IMAGES.copy()
+    stamped[:, :, 1:4, 1:4] = 255
+    labels = np.where(LABELS == 4, 0, LABELS)
+    answers = np.array([slow_class(model, image) for image in stamped])
+    of_pair = {(s, t): 100 * np.mean(answers[labels == s] == t) for s, t in [(1, 3), (2, 0), (0, 2)]}
+    assert len(set(of_pair.values())) > 1
+    pairs = [(1, 3), (2, 0), (1, 3), (0, 2), (4, 1)]
+    expected = (2 * of_pair[1, 3] + of_pair[2, 0] + of_pair[0, 2]) / 4
+    assert pytest.approx(expected) == evaluator(pairs, labels)(get_arrays(model)).BA
 
 
 def test_without_images_of_the_source_there_is_no_backdoor_accuracy() -> None:
