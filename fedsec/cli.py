@@ -27,7 +27,8 @@ app.add_typer(data_app, name="data")
 app.add_typer(node_app, name="node")
 
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one key; repeatable.")]
-Engine = Annotated[str, typer.Option(help="ray; cohort, faster, for sweeps; local: one process, for tests.")]
+ENGINES = "ray; cohort, faster, for sweeps; local: one process, for tests."
+Engine = Annotated[str, typer.Option(help=ENGINES)]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
 
 
@@ -90,7 +91,7 @@ def reproduce(
     reduced: Annotated[
         bool, typer.Option("--reduced", help="The file's reduced setting, for a small machine.")
     ] = False,
-    engine: Engine = "cohort",
+    engine: Annotated[str | None, typer.Option(help=ENGINES, show_default="cohort")] = None,
     together: Annotated[int, typer.Option(min=1, help="Runs that go on at once, with --engine cohort.")] = 1,
     out: Annotated[Path | None, typer.Option(help="Folder of the report; by default beside the runs.")] = None,
     quiet: Quiet = False,
@@ -105,14 +106,14 @@ def reproduce(
     from fedsec.runs.record import runs_folder
     from fedsec.runs.table import load_table
 
-    if together > 1 and engine != "cohort":
+    if together > 1 and engine not in (None, "cohort"):
         raise ConfigError([f"--together: found {together} with --engine {engine}; expected --engine cohort, or 1"])
     overrides, console = dict(map(parse_assignment, settings or [])), _console(as_json)
     if is_figure(read_toml(file)):
-        refuse_options(file, seeds=seeds, together=together if together > 1 else None)
-        reproduce_figure(file, overrides, console, reduced=reduced, out=out, as_json=as_json)
+        refuse_options(file, seeds=seeds, together=together if together > 1 else None, engine=engine)
+        reproduce_figure(file, overrides, console, reduced=reduced, out=out, quiet=quiet, as_json=as_json)
         return
-    chosen = _engine(engine)
+    chosen = _engine(engine or "cohort")
     table = load_table(file).as_reduced() if reduced else load_table(file)
     runs = table.runs(range(seeds) if seeds else table.seeds, overrides)
     folders = _finished(table, runs, console, engine=chosen, together=together, quiet=quiet)
@@ -210,7 +211,15 @@ def _exit_code(error: Exception) -> int | None:
 
     if isinstance(error, RayMissingError):
         return 2
-    return 1 if isinstance(error, FederationError | CheckpointError | OSError) else None
+    if isinstance(error, FederationError | CheckpointError | OSError):
+        return 1
+    from fedsec.metrics.generation import ScoreError
+    from fedsec.tensors import DamagedError
+    from fedsec.training.inception import WeightsError
+
+    if isinstance(error, WeightsError):
+        return 2
+    return 1 if isinstance(error, ScoreError | DamagedError) else None
 
 
 def _run_to_do(file: Path | None, settings: list[str] | None, resume: bool) -> tuple[RunConfig, Any]:

@@ -1,5 +1,6 @@
 """``fedsec reproduce`` for a figure file: measure what it shows, and draw it."""
 
+import contextlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,7 +19,7 @@ Tell = Callable[[str], None]
 
 
 def reproduce_figure(
-    file: Path, overrides: Flat, console: Console, *, reduced: bool, out: Path | None, as_json: bool
+    file: Path, overrides: Flat, console: Console, *, reduced: bool, out: Path | None, quiet: bool, as_json: bool
 ) -> None:
     """Draw the figure in a file.
 
@@ -28,10 +29,15 @@ def reproduce_figure(
         console: where to say how it goes.
         reduced: whether to take the file's reduced setting.
         out: folder to write to; by default one beside the runs.
+        quiet: whether to show no progress, and no notes that the page has.
         as_json: whether to print the numbers as JSON at the end.
 
     Raises:
         ConfigError: the file or an override cannot be used.
+        DamagedError: a generator on disk is not what was written.
+        DataError: the data cannot be had.
+        ScoreError: what is generated cannot be scored.
+        WeightsError: Inception's file is named and cannot be used.
     """
     from fedsec.report.figure_page import write_figure
     from fedsec.report.terminal import show
@@ -41,18 +47,27 @@ def reproduce_figure(
 
     figure = load_figure(file, overrides, reduced=reduced)
     checked(figure.config, source=str(file))
-    with console.status(figure.title) as status:
-        page = _pages()[figure.kind](figure, lambda text: status.update(f"{figure.title}: {text}"))
+    with contextlib.nullcontext() if quiet else console.status(figure.title) as status:
+
+        def tell(text: str) -> None:
+            if status is not None:
+                status.update(f"{figure.title}: {text}")
+
+        page = _pages()[figure.kind](figure, tell)
     target = out or runs_folder(figure.config) / figure.name
     written = write_figure(page, figure, target, _made_with())
     if len(page.shown):
         show(console, figure.title, page.shown)
-    for note in page.notes:
+    for note in () if quiet else page.notes:
         console.print(note, style="dim", highlight=False, markup=False)
     console.print(f"figure: {target.absolute()}: {', '.join(path.name for path in written)}", soft_wrap=True)
     if as_json:
         tables = {f"{figure.name}{ending}": table for ending, table in page.numbers.items()}
         print(json.dumps({name: json.loads(table.to_json(orient="records")) for name, table in tables.items()}))
+
+
+WHY_NOT_SEEDS = "give --set run.seed=1 for another one"
+WHY_NOT = {"engine": "of which nothing but clients' GANs is trained, in this process; leave it out"}
 
 
 def refuse_options(file: Path, **given: object) -> None:
@@ -68,7 +83,7 @@ def refuse_options(file: Path, **given: object) -> None:
     wrong = [name for name, value in given.items() if value is not None]
     if wrong:
         raise ConfigError(
-            [f"--{wrong[0]}: this is a figure of one run; give --set run.seed=1 for another one"], str(file)
+            [f"--{wrong[0]}: this is a figure of one run, {WHY_NOT.get(wrong[0], WHY_NOT_SEEDS)}"], str(file)
         )
 
 

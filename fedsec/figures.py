@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 from torch import nn
 
 from fedsec.client_app import choose_device
+from fedsec.data.balancing import skew
 from fedsec.data.datasets import ImageDataset, load
 from fedsec.data.generated import Entry
-from fedsec.filling import fill, gan_settings
+from fedsec.filling import Filled, fill, gan_settings
 from fedsec.holdings import Holding, holding
+from fedsec.metrics.classification import ClassAccuracy
 from fedsec.metrics.generation import Features, generation_scores, inception_score
 from fedsec.runs.config import RunConfig
 from fedsec.runs.figure import Figure
@@ -53,6 +55,7 @@ def gan_scores(figure: Figure, tell: Tell) -> GanScores:
 
     Raises:
         ConfigError: no client trains a GAN.
+        DamagedError: a generator on disk is not what was written.
         DataError: the data cannot be had.
         ScoreError: what is generated cannot be scored.
         WeightsError: Inception's file is named and cannot be used.
@@ -70,7 +73,7 @@ def gan_scores(figure: Figure, tell: Tell) -> GanScores:
     if not courses:
         raise ConfigError(notes, str(figure.path))
     real = {features.extractor: inception_score(features)[0] for features in judge.real}
-    return GanScores(tuple(courses), figure.images, real, judge.taught_by_real(), tuple(notes))
+    return GanScores(tuple(courses), figure.images, real, judge.taught_by_real(), judge.train.classes, tuple(notes))
 
 
 def generated_grid(figure: Figure, tell: Tell) -> Grid:
@@ -82,6 +85,7 @@ def generated_grid(figure: Figure, tell: Tell) -> Grid:
 
     Raises:
         ConfigError: no client has a GAN that knows one of these classes.
+        DamagedError: a generator on disk is not what was written.
         DataError: the data cannot be had.
     """
     device = choose_device(figure.config.federation.device)
@@ -130,11 +134,22 @@ def _trained(config: RunConfig, client: int, device: torch.device) -> _Gan | str
     held = holding(config, client)
     filled = fill(config, client, held, device)
     if filled.entry is None or not filled.entry.snapshots:
-        why = filled.report.note or f"its classes are even enough (data.balance-above = {config.data.balance_above:g})"
-        return f"Client {client} has no GAN: {why}."
+        return f"Client {client} has no GAN: {_why_none(config, held, filled)}."
     channels, size = held.images.shape[1:3]
     network = build_generator(channels, size, len(held.classes), gan_settings(config))
     return _Gan(config, client, held, filled.entry, network, device)
+
+
+def _why_none(config: RunConfig, held: Holding, filled: Filled) -> str:
+    """Return why a client has no GAN to draw with, in the order in which filling its classes comes to nothing."""
+    if skew(np.array(held.class_counts)) <= config.data.balance_above:
+        return f"its classes are even enough (data.balance-above = {config.data.balance_above:g})"
+    if filled.entry is None:
+        asked = f"no class that it holds has fewer images than data.fill = {config.data.fill} asks for"
+        return "; ".join(text for text in (asked, filled.report.note) if text)
+    if not filled.entry.about["losses"]:
+        return filled.report.note
+    return f"what it generated is kept and its generator is lost; delete {filled.entry.folder} to train it again"
 
 
 class _Judge:
@@ -167,17 +182,18 @@ class _Judge:
             np.array(losses["generator"], np.float32),
             np.array(losses["critic"], np.float32),
             tuple(FinalScores(of.features, of.inception_score, of.fid, of.kid) for of in final),
-            own.recognised(images, labels).overall,
+            gan.held.class_counts,
+            own.recognised(images, labels),
             self._taught(images, labels),
         )
 
-    def taught_by_real(self) -> float:
+    def taught_by_real(self) -> ClassAccuracy:
         return self._taught(_spread(self.train.images, self.images), _spread(self.train.labels, self.images))
 
-    def _taught(self, images: Images, labels: Labels) -> float:
+    def _taught(self, images: Images, labels: Labels) -> ClassAccuracy:
         train, test = self.train, self.test
         classes, normalise = len(train.classes), Normalisation(train.mean, train.std)
-        return accuracy_from_generated(images, labels, test.images, test.labels, classes, normalise).overall
+        return accuracy_from_generated(images, labels, test.images, test.labels, classes, normalise, device=self.device)
 
 
 def _spread(array: NDArray[Any], count: int) -> NDArray[Any]:

@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
-from fedsec import __version__
+from fedsec import __version__, cli_figures
+from fedsec.metrics.generation import ScoreError
 from fedsec.runs.config import known_keys
 from fedsec.strategies import STRATEGIES
+from fedsec.tensors import DamagedError
+from fedsec.training.inception import WeightsError
 from tests.command_line import fedsec
 
 RUN = """
@@ -231,13 +234,38 @@ def test_reproduce_draws_a_figure_and_writes_its_numbers(tmp_path: Path, runs: P
     assert "digits, dealt to 5 clients (label-skew with q = 0.3), seed 0" in (runs / "holdings/holdings.md").read_text()
 
 
-@pytest.mark.parametrize("option", [["--seeds", "2"], ["--together", "2"]])
+@pytest.mark.parametrize("option", [["--seeds", "2"], ["--together", "2"], ["--engine", "local"]])
 def test_what_only_tables_have_is_refused_for_a_figure(option: list[str], tmp_path: Path) -> None:
     file = tmp_path / "holdings.toml"
     file.write_text(FIGURE)
     done = fedsec("reproduce", file, *option)
     assert done.code == 2
     assert f"{option[0]}: this is a figure of one run" in done.err
+
+
+def test_a_quiet_figure_says_where_it_is_and_its_page_what_was_changed(tmp_path: Path, runs: Path) -> None:
+    file = tmp_path / "holdings.toml"
+    file.write_text(FIGURE)
+    done = fedsec("reproduce", file, "--quiet", "--set", "federation.clients=5")
+    assert done.code == 0, done.err
+    assert done.err == ""
+    assert done.out.startswith("figure: ")
+    assert len(done.out.splitlines()) == 1
+    assert "Changed by --set (federation.clients = 5)." in (runs / "holdings/holdings.md").read_text()
+
+
+@pytest.mark.parametrize(("error", "code"), [(WeightsError, 2), (ScoreError, 1), (DamagedError, 1)])
+def test_what_a_figure_cannot_do_is_one_line(
+    error: type[Exception], code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*given: object, **named: object) -> None:
+        raise error("why, and what would do")
+
+    file = tmp_path / "holdings.toml"
+    file.write_text(FIGURE)
+    monkeypatch.setattr(cli_figures, "reproduce_figure", fail)
+    done = fedsec("reproduce", file)
+    assert (done.code, done.err) == (code, "fedsec: why, and what would do\n")
 
 
 def test_report_compares_any_runs(run_file: Path, runs: Path, tmp_path: Path) -> None:

@@ -3,15 +3,19 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from fedsec import figures
 from fedsec.data.balancing import skew
+from fedsec.data.generated import Entry
 from fedsec.figures import client_samples, gan_scores, generated_grid
-from fedsec.filling import fill
+from fedsec.filling import Filled, fill
 from fedsec.holdings import holding
+from fedsec.metrics.classification import ClassAccuracy
 from fedsec.runs.figure import Figure, load_figure
 from fedsec.runs.loading import ConfigError
 
@@ -89,7 +93,10 @@ def test_scores_are_of_every_watched_step_of_the_gans_that_fill_the_classes(
         assert np.all(course.scores[features] >= 1.0)
         assert course.generator_loss.shape == course.critic_loss.shape == (4,)
         assert course.final[0].inception_score == course.scores[features][-1]
-        assert 0 <= course.recognised <= 100
+        assert course.held == holding(of.config, course.client).class_counts
+        assert [share is None for share in course.recognised.per_class] == [not held for held in course.held]
+        assert None not in course.taught.per_class
+        assert np.mean(course.taught.per_class) == pytest.approx(course.taught.overall, abs=3)  # classes nearly even
     again = gan_scores(of, told.append)
     np.testing.assert_array_equal(again.courses[1].scores[features], scores.courses[1].scores[features])
     entry = fill(of.config, 0, holding(of.config, 0), torch.device("cpu"))
@@ -130,3 +137,34 @@ def test_a_figure_of_no_gan_at_all_is_an_error(
     of = figure(tmp_path, GAN.format(kind=kind, show=""), data__balance_above=1.0)
     with pytest.raises(ConfigError, match=r"Client 0 has no GAN: its classes are even enough"):
         draw(of, list[str]().append)
+
+
+def test_what_left_a_client_without_a_gan_is_told_apart(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of = figure(tmp_path, GAN.format(kind="grid", show=""), data__fill=1)
+    with pytest.raises(ConfigError, match=r"no class that it holds has fewer images than data\.fill = 1 asks for"):
+        generated_grid(of, list[str]().append)
+    of = figure(tmp_path, GAN.format(kind="grid", show=""))
+
+    def lost(*given: Any) -> Filled:
+        filled = fill(*given)
+        return replace(filled, entry=Entry(tmp_path / "elsewhere", {"losses": {"generator": [1.0]}}))
+
+    monkeypatch.setattr(figures, "fill", lost)
+    with pytest.raises(ConfigError, match=r"its generator is lost; delete .*elsewhere to train it again"):
+        generated_grid(of, list[str]().append)
+
+
+def test_a_classifier_is_taught_on_the_device_of_the_run(
+    cache: Path, judged: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    devices = []
+
+    def taught(*given: Any, device: torch.device | None = None) -> ClassAccuracy:
+        devices.append(device)
+        return ClassAccuracy(0.0, [0.0] * 10)
+
+    monkeypatch.setattr(figures, "accuracy_from_generated", taught)
+    gan_scores(figure(tmp_path, GAN.format(kind="score", show=""), federation__device="cpu"), list[str]().append)
+    assert devices == [torch.device("cpu")] * 4

@@ -14,6 +14,9 @@ from fedsec.runs.config import RunConfig
 from fedsec.runs.figure import Figure
 from fedsec.runs.figure_data import ClientSamples, GanCourse, GanScores, Grid
 
+REAL = "real images"
+"""In the place of a client: what as many real images of the data set teach."""
+
 DOTS = 100
 """Per inch: a mosaic has no more to show, and stays a small file."""
 
@@ -56,7 +59,14 @@ def scores_page(figure: Figure, scores: GanScores) -> FigurePage:
         for place, step in enumerate(one.steps)
     ]
     numbers = {"": pd.DataFrame(course), "_losses": _losses(courses), "_gans": _finals(courses)}
-    notes = [_scores_note(scores), _gan(figure.config), _dealt(figure.config), *scores.notes]
+    numbers["_classes"] = _classes(scores)
+    notes = [
+        _scores_note(scores),
+        _classes_note(numbers["_classes"], figure.name),
+        _gan(figure.config),
+        _dealt(figure.config),
+        *scores.notes,
+    ]
     if figure.published:
         peak = f"The highest published Inception Score is about {figure.published.score:g}"
         notes.insert(0, f"{peak}, on the features of {figure.published.features}; scores on others do not compare.")
@@ -117,11 +127,39 @@ def _finals(courses: Sequence[GanCourse]) -> pd.DataFrame:
             "inception_score": final.inception_score,
             "fid": final.fid,
             "kid": final.kid,
-            "recognised": one.recognised,
-            "taught": one.taught,
+            "recognised": one.recognised.overall,
+            "taught": one.taught.overall,
         }
         for one in courses
         for final in one.final
+    )
+
+
+def _classes(scores: GanScores) -> pd.DataFrame:
+    """Return a row for each client and class, and one for each class of what as many real images teach."""
+    rows: list[tuple[object, ...]] = [
+        (one.client, name, held, recognised, taught)
+        for one in scores.courses
+        for name, held, recognised, taught in zip(
+            scores.classes, one.held, one.recognised.per_class, one.taught.per_class, strict=True
+        )
+    ]
+    real = zip(scores.classes, scores.taught_by_real.per_class, strict=True)
+    rows += [(REAL, name, None, None, taught) for name, taught in real]
+    table = pd.DataFrame(rows, columns=["client", "class", "real_images", "recognised", "taught"])
+    return table.astype({"real_images": "Int64", "recognised": float, "taught": float})
+
+
+def _classes_note(classes: pd.DataFrame, name: str) -> str:
+    made, real = classes[classes["client"] != REAL], classes[classes["client"] == REAL]
+    means = made.groupby("class", sort=False)[["recognised", "taught"]].mean()
+    columns = zip(means.index, means["recognised"], means["taught"], real["taught"], strict=True)
+    each = "; ".join(
+        f"{of}: {recognised:.1f}, {taught:.1f}, {by_real:.1f}" for of, recognised, taught, by_real in columns
+    )
+    return (
+        "Of each class, recognised and taught, means over the clients, and taught by real images, in percent (nan: no "
+        f"image to measure with): {each}. Those of each client are in {name}_classes.csv."
     )
 
 
@@ -131,7 +169,7 @@ def _scores_note(scores: GanScores) -> str:
         f"Each score is of {scores.images} generated images, evenly of the classes that the client holds; as many real "
         f"test images score {real}. Recognised: percent of them that the data set's classifier takes for the class "
         "they were made for. Taught: accuracy in percent on real test images of a classifier trained on them alone; "
-        f"trained on as many real images it is {scores.taught_by_real:.1f}."
+        f"trained on as many real images it is {scores.taught_by_real.overall:.1f}."
     )
 
 

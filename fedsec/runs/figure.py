@@ -14,6 +14,9 @@ FigureKind = Literal["samples", "score", "grid"]
 IMAGES: dict[FigureKind, int] = {"samples": 16, "score": 5000, "grid": 8}
 """How many images of each client a figure shows, or scores, unless the file says so."""
 
+SCORE_PARTS = 10
+"""An Inception Score is a mean over so many parts of the images (``fedsec.metrics.generation.SPLITS``)."""
+
 NOT_SECTIONS = ("title", "figure", "show", "published", "reduced")
 SHOW = ("images", "classes", "clients")
 PREFIX = "show."
@@ -47,6 +50,7 @@ class Figure:
         clients: of which clients; empty is all.
         published: for ``"score"``, where there is one.
         changes: what the reduced setting changes; empty unless it is this one.
+        overrides: what was changed over the file besides.
     """
 
     path: Path
@@ -58,6 +62,7 @@ class Figure:
     clients: tuple[int, ...] = ()
     published: PublishedScore | None = None
     changes: tuple[tuple[str, Any], ...] = ()
+    overrides: tuple[tuple[str, Any], ...] = ()
 
     @property
     def name(self) -> str:
@@ -71,10 +76,10 @@ class Figure:
 
     @property
     def note(self) -> str:
-        """What a reader of a figure in its reduced setting must know, "" of any other."""
-        if not self.changes:
-            return ""
-        return f"Reduced setting ({', '.join(f'{key} = {value}' for key, value in self.changes)})."
+        """What a reader must know of a figure that is not as its file has it, "" of any other."""
+        kinds = (("Reduced setting", self.changes), ("Changed by --set", self.overrides))
+        listed = ((kind, ", ".join(f"{key} = {value}" for key, value in changed)) for kind, changed in kinds)
+        return " ".join(f"{kind} ({values})." for kind, values in listed if values)
 
 
 def is_figure(content: Mapping[str, Any]) -> bool:
@@ -118,6 +123,7 @@ def load_figure(path: Path, overrides: Flat | None = None, *, reduced: bool = Fa
         clients=tuple(show.get("clients", ())),
         published=PublishedScore(float(published["score"]), published["features"]) if published else None,
         changes=tuple(smaller.items()) if reduced else (),
+        overrides=tuple((overrides or {}).items()),
     )
     if problems := list(_problems_with_run(figure)):
         raise ConfigError(problems, str(path))
@@ -149,9 +155,10 @@ def _show_problems(show: Any, kind: Any) -> Iterator[str]:
     for key in show:
         if key not in SHOW:
             yield f"show.{key}: unknown key; expected some of {', '.join(SHOW)}"
-    images = show.get("images", 1)
-    if not _is_number(images) or images < 1:
-        yield f"show.images: found {images!r}; expected how many, 1 or more"
+    fewest, why = (SCORE_PARTS, ", the parts of an Inception Score") if kind == "score" else (1, "")
+    images = show.get("images", fewest)
+    if not _is_number(images) or images < fewest:
+        yield f"show.images: found {images!r}; expected how many, {fewest} or more{why}"
     for key in ("classes", "clients"):
         numbers = show.get(key, [])
         if not isinstance(numbers, list) or not all(_is_number(number) and number >= 0 for number in numbers):

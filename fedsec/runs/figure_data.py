@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fedsec.metrics.classification import ClassAccuracy
+
 
 @dataclass(frozen=True, slots=True)
 class ClientSamples:
@@ -53,6 +55,7 @@ class GanCourse:
         generator_loss: (steps,) of every step.
         critic_loss: (steps,) of the discriminator or critic.
         final: scores after the last step.
+        held: how many real images of each class the client holds.
         recognised: percent of the images that the data set's classifier takes for the class they were made for.
         taught: accuracy in percent on real test images of a classifier trained on the generated ones alone.
     """
@@ -63,8 +66,9 @@ class GanCourse:
     generator_loss: NDArray[np.float32]
     critic_loss: NDArray[np.float32]
     final: tuple[FinalScores, ...]
-    recognised: float
-    taught: float
+    held: tuple[int, ...]
+    recognised: ClassAccuracy
+    taught: ClassAccuracy
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +80,15 @@ class GanScores:
         images: how many generated images each score is of.
         real: Inception Score of as many real test images, by the name of the extractor.
         taught_by_real: accuracy of a classifier trained on as many real images, in percent.
+        classes: a name for each class.
         notes: a sentence for each client that is not there.
     """
 
     courses: tuple[GanCourse, ...]
     images: int
     real: dict[str, float]
-    taught_by_real: float
+    taught_by_real: ClassAccuracy
+    classes: tuple[str, ...]
     notes: tuple[str, ...]
 
 

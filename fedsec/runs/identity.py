@@ -1,6 +1,7 @@
 """What of a configuration decides a run's numbers: two with the same identity are the same run."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -35,3 +36,13 @@ def identity(config: RunConfig) -> dict[str, Scalar]:
     flat = {key: value for key, value in flatten(config).items() if key not in left_out}
     # Keys that came later: at these values a run of before them has the same numbers, so it has the same identity.
     return {key: same_numbers(value) for key, value in flat.items() if key not in LATER or value != LATER[key]}
+
+
+def completed(written: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the tables that a run wrote down with the keys that came later, at what the run did without them."""
+    tables = {name: dict(table) if isinstance(table, Mapping) else table for name, table in written.items()}
+    for key, value in LATER.items():
+        section, _, name = key.partition(".")
+        if isinstance(tables.get(section), dict):  # else it is damaged, which its reader tells
+            tables[section].setdefault(name, value)
+    return tables

@@ -20,7 +20,7 @@ from fedsec.durable import remove_partial_files, sync_folder, write_atomically
 from fedsec.runs.checkpoint import CheckpointError
 from fedsec.runs.config import RunConfig, flatten, nested
 from fedsec.runs.filling import FillingRecord, filling_from
-from fedsec.runs.identity import LATER, identity
+from fedsec.runs.identity import completed, identity
 from fedsec.runs.loading import ConfigError, parse, read_toml
 
 Role = Literal["honest", "malicious", "dormant"]
@@ -121,12 +121,7 @@ class RunFolder:
     def config(self) -> RunConfig:
         """Return the configuration that the run was started with; a key that came later is as if it had been there."""
         path = self.path / "config.toml"
-        content = read_toml(path)
-        for key, value in LATER.items():
-            section, _, name = key.partition(".")
-            if isinstance(content.get(section), dict):
-                content[section].setdefault(name, value)
-        return parse(content, source=str(path))
+        return parse(completed(read_toml(path)), source=str(path))
 
     def write_environment(self, environment: Mapping[str, Any]) -> None:
         """Keep what the run ran on, and what was drawn before its first round."""

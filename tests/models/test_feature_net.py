@@ -33,3 +33,12 @@ def test_the_weights_are_the_seeds() -> None:
 def test_an_image_that_is_too_small_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="at least 8 x 8 pixels; got"):
         FeatureNet(shape, 3)
+
+
+def test_a_seed_for_a_network_is_none_for_the_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    seeded: list[int] = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeded.append)
+    with drawn_from(4):
+        drawn = torch.rand(3)
+    assert seeded == []
+    assert torch.equal(drawn, torch.rand(3, generator=torch.Generator().manual_seed(4)))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from matplotlib import pyplot as plt
 
+from fedsec.metrics.classification import ClassAccuracy
 from fedsec.report.figure_page import grid_page, samples_page, scores_page, write_figure
 from fedsec.report.gan_figures import draw_scores, in_parts
 from fedsec.runs.figure import Figure, PublishedScore, load_figure
@@ -21,14 +22,16 @@ SCORES = GanScores(
             np.arange(10, dtype=np.float32),
             np.ones(10, np.float32),
             (FinalScores("ours", 3.0 + client, 7.0, 0.25), FinalScores("inception-v3, 12345678", 2.0, 90.0, 0.5)),
-            88.0,
-            55.5,
+            (4, 0),
+            ClassAccuracy(88.0, [88.0, None]),
+            ClassAccuracy(55.5, [90.0 + client, 21.0]),
         )
         for client in (0, 2)
     ),
     500,
     {"ours": 9.5, "inception-v3, 12345678": 2.2},
-    80.0,
+    ClassAccuracy(80.0, [85.0, 75.0]),
+    ("cat", "dog"),
     ("Client 1 has no GAN: too even.",),
 )
 
@@ -76,6 +79,22 @@ def test_the_page_of_scores_has_every_number_and_says_what_does_not_compare(tmp_
     assert page.notes[0].startswith("The highest published Inception Score is about 2.5, on the features of Inception;")
     assert "9.50 on ours, 2.20 on inception-v3, 12345678" in page.notes[1]
     assert page.notes[-1] == SCORES.notes[0]
+
+
+def test_the_page_of_scores_has_every_class_apart(tmp_path: Path) -> None:
+    of = figure(tmp_path, "score")
+    page = scores_page(of, SCORES)
+    write_figure(page, of, tmp_path, "Made with love.")
+    assert (tmp_path / "fig_classes.csv").read_text().splitlines() == [
+        "client,class,real_images,recognised,taught",
+        "0,cat,4,88,90",
+        "0,dog,0,,21",
+        "2,cat,4,88,92",
+        "2,dog,0,,21",
+        "real images,cat,,,85",
+        "real images,dog,,,75",
+    ]
+    assert "cat: 88.0, 91.0, 85.0; dog: nan, 21.0, 75.0." in (tmp_path / "fig.md").read_text()
 
 
 @pytest.mark.parametrize(("features", "drawn"), [("ours", False), ("inception-v3, 12345678", True)])

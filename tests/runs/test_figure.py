@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from fedsec.runs.figure import PublishedScore, is_figure, load_figure
+from fedsec.metrics.generation import SPLITS
+from fedsec.runs.figure import SCORE_PARTS, PublishedScore, is_figure, load_figure
 from fedsec.runs.loading import ConfigError, load_run_file, read_toml
 
 SCORE = """
@@ -51,17 +52,28 @@ def test_what_is_not_said_has_a_default(tmp_path: Path) -> None:
 
 
 def test_overrides_change_the_run_and_what_is_shown(tmp_path: Path) -> None:
-    figure = load_figure(write(tmp_path, SCORE), {"run.seed": 4, "show.images": 7})
-    assert (figure.config.run.seed, figure.images) == (4, 7)
+    figure = load_figure(write(tmp_path, SCORE), {"run.seed": 4, "show.images": 17})
+    assert (figure.config.run.seed, figure.images) == (4, 17)
+    assert (figure.name, figure.note) == ("figure", "Changed by --set (run.seed = 4, show.images = 17).")
 
 
 def test_the_reduced_figure_is_another_one_and_says_so(tmp_path: Path) -> None:
     figure = load_figure(write(tmp_path, SCORE), {"gan.width": 8}, reduced=True)
     assert (figure.config.gan.steps, figure.config.gan.width, figure.images) == (2, 8, 20)
     assert (figure.name, figure.title) == ("figure_reduced", "A figure (reduced)")
-    assert figure.note == "Reduced setting (gan.steps = 2, show.images = 20)."
+    assert figure.note == "Reduced setting (gan.steps = 2, show.images = 20). Changed by --set (gan.width = 8)."
     with pytest.raises(ConfigError, match=r"--reduced: this file has no \[reduced\] setting"):
         load_figure(write(tmp_path, SAMPLES), reduced=True)
+
+
+def test_a_score_is_of_as_many_images_as_it_has_parts_and_other_figures_of_one(tmp_path: Path) -> None:
+    assert SCORE_PARTS == SPLITS
+    assert load_figure(write(tmp_path, SCORE), {"show.images": SPLITS}).images == SPLITS
+    with pytest.raises(ConfigError, match=r"show\.images: found 9; expected how many, 10 or more"):
+        load_figure(write(tmp_path, SCORE), {"show.images": 9})
+    assert load_figure(write(tmp_path, SAMPLES), {"show.images": 1}).images == 1
+    with pytest.raises(ConfigError, match=r"show\.images: found 0; expected how many, 1 or more$"):
+        load_figure(write(tmp_path, SAMPLES), {"show.images": 0})
 
 
 def test_a_figure_is_no_run(tmp_path: Path) -> None:
@@ -77,7 +89,7 @@ def test_a_figure_is_no_run(tmp_path: Path) -> None:
         ('title = "A figure"', "", "title: found None; expected the figure's title"),
         ('figure = "score"', 'figure = "scores"', "figure: found 'scores'; expected one of 'samples', 'score', 'grid'"),
         ("[show]", '[axes]\n"data.q" = [0.1]\n[show]', "axes: found in a figure; expected one run"),
-        ("images = 30", "images = 0", "show.images: found 0; expected how many, 1 or more"),
+        ("images = 30", "images = 9", "show.images: found 9; expected how many, 10 or more, the parts of an Inception"),
         ("images = 30", "images = true", "show.images: found True"),
         ("images = 30", "image = 30", "show.image: unknown key; expected some of images, classes, clients"),
         ("images = 30", "classes = [6]", "show.classes: found with figure = 'score'; expected figure = 'grid'"),
