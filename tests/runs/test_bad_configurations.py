@@ -20,7 +20,10 @@ from tests.command_line import fedsec
 VALID = {key: value for key, value in flatten(RunConfig()).items() if value != ""}
 NUMBERS = sorted(key for key, value in VALID.items() if isinstance(value, int | float) and not isinstance(value, bool))
 FLAGS = sorted(key for key, value in VALID.items() if isinstance(value, bool))
-TEXTS = sorted(key for key, value in VALID.items() if isinstance(value, str) and key != "data.dataset")
+ANYTHING_ELSE = ("data.dataset", "data.fill")
+"""A text that is looked up later, and one that may be a number as well."""
+
+TEXTS = sorted(key for key, value in VALID.items() if isinstance(value, str) and key not in ANYTHING_ELSE)
 DROPPED = object()
 
 Mistake = tuple[str, Any, str]
@@ -35,7 +38,7 @@ lists = st.lists(st.integers(), max_size=2)
 tables = st.dictionaries(words, st.integers(), max_size=2)
 huge = st.integers(10**9, 10**30).map(float) | st.just(float("inf")) | st.just(float("-inf"))
 negative = st.integers(-(10**12), -1) | st.integers(-(10**400), -(10**300)) | st.floats(-1e9, -1e-6)
-bounded = [key for key in NUMBERS if key not in ("federation.round-timeout", "federation.node-timeout")]
+bounded = [key for key in NUMBERS if not key.endswith("-timeout")]
 
 
 def refused(keys: list[str], values: st.SearchStrategy[Any]) -> st.SearchStrategy[Mistake]:

@@ -28,9 +28,9 @@ TABLE: dict[str, Any] = {
 FIGURE: dict[str, Any] = {
     "title": "A figure",
     "figure": "score",
-    "show": {"images": 5, "clients": [0]},
+    "show": {"images": 12, "clients": [0]},
     "published": {"score": 2.5, "features": "Inception"},
-    "reduced": {"data.share": 0.5, "show.images": 2},
+    "reduced": {"data.share": 0.5, "show.images": 10},
     **BASE,
     "data": {"dataset": "digits", "balance": "cgan"},
 }
