@@ -20,12 +20,13 @@ WORKDIR /src
 RUN python -m venv --without-pip /opt/fedsec
 COPY pyproject.toml constraints.txt ./
 # What pyproject.toml asks for, but torch: it is gigabytes, comes from elsewhere, and changes less often than the code.
+# torchvision and torch-fidelity need it, and would bring the common index's torch along.
 RUN python -c "import re, tomllib; \
     wanted = tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies']; \
     name = lambda wish: re.match('[A-Za-z0-9._-]+', wish)[0]; \
     write = lambda file, lines: open(file, 'w').write('\n'.join(lines) + '\n'); \
     write('flower.txt', [w for w in wanted if name(w) == 'flwr']); \
-    write('others.txt', [w for w in wanted if name(w) not in ('torch', 'torchvision')])"
+    write('others.txt', [w for w in wanted if not name(w).startswith('torch')])"
 
 FROM build AS flower
 ARG PACKAGE_INDEX=""
