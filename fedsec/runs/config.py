@@ -28,12 +28,19 @@ Scalar = bool | int | float | str
 Flat = dict[str, Scalar]
 
 StrategyName = Literal["fedavg", "krum", "multi-krum", "trimmed-mean", "median", "norm-clip-noise", "flame"]
-AttackKind = Literal["none", "backdoor", "untargeted", "untargeted-backdoor"]
+AttackKind = Literal["none", "backdoor", "untargeted", "untargeted-backdoor", "stamp"]
 PartitionName = Literal["iid", "label-skew", "dirichlet", "one-class", "own"]
 BackdoorLabels = Literal["pairs", "any"]
 MomentumBuffer = Literal["reset", "kept"]
 Shortage = Literal["stop", "wait", "skip"]
-ModelName = Literal["lenet5", "resnet18"]
+ModelName = Literal["lenet5", "resnet18", "dcgan", "stylegan2"]
+GENERATORS = ("dcgan", "stylegan2")
+"""Models that make images: with them the run is a federated GAN."""
+FedganLoss = Literal["min-max", "wgan-gp"]
+Interpolation = Literal["uniform", "normal"]
+ReportedLoss = Literal["epoch-mean", "last-batch"]
+Augment = Literal["none", "ada"]
+Claim = Literal["true", "honest-looking"]
 GANS = ("cgan", "cwgan")
 FilledEpoch = Literal["all", "own"]
 BalanceName = Literal["none", "cgan", "cwgan", "repeat", "augment"]
@@ -111,6 +118,7 @@ class DataSection:
     classes: str = _about('own: names of the classes in order, with commas; "" are those of the data set', "")
     q: Float = _about("label skew: probability that an example goes to its class's group", 0.3, gt=0.0, le=1.0)
     share: Share = _about("share of the examples that is used, of each class of the training and of the test set", 1.0)
+    size: Int = _about("side in pixels to which the images are scaled; 0 leaves them as they are", 0, ge=0, le=1024)
     alpha: Float = _about("concentration of the Dirichlet partition; small is skewed", 0.5, gt=0.0, le=1e6)
     balance: BalanceName = _about(
         "what fills a client's classes: cgan, cwgan (a GAN of its own), repeat (its images), augment (moved ones)",
@@ -146,7 +154,33 @@ class GanSection:
 class ModelSection:
     """What is trained."""
 
-    name: ModelName = _about("network", "lenet5")
+    name: ModelName = _about("network; with dcgan or stylegan2 the federation trains a GAN", "lenet5")
+
+
+@validated(frozen=True, config=_SECTION)
+class FedganSection:
+    """The federated GAN, with ``model.name`` dcgan or stylegan2: clients exchange its generator and nothing else."""
+
+    loss: FedganLoss = _about("min-max (Adam, BatchNorm) or wgan-gp (RMSprop, InstanceNorm)", "min-max")
+    latent: Count = _about("length of the noise z", 64)
+    width: Count = _about("dcgan: channels of the generator's layer before the last", 64)
+    style: Count = _about("stylegan2: length of the style w", 128)
+    mapping_layers: Count = _about("stylegan2: layers of the mapping network", 8)
+    channel_base: Count = _about("stylegan2: channels of a layer, times its side, but for the next bound", 32768)
+    channel_max: Count = _about("stylegan2: most channels of a layer", 512)
+    critic_width: Count = _about("channels of the discriminator's first layer", 64)
+    critic_steps: Count = _about("wgan-gp: steps of the critic for each of the generator", 1)
+    penalty: Float = _about("wgan-gp: weight of the gradient penalty (lambda)", 10.0, gt=0.0, le=1e6)
+    interpolation: Interpolation = _about(
+        "wgan-gp: how real and generated images are mixed: uniform (the paper), normal (its code)", "uniform"
+    )
+    reported: ReportedLoss = _about(
+        "loss that a client reports: mean of its epoch, or of the last batch (the paper's code)", "epoch-mean"
+    )
+    augment: Augment = _about("none, or ada: adaptive augmentation of what the discriminator sees", "none")
+    precision: Precision = _about("auto: bf16 where the processor has it", "auto")
+    images: Count = _about("images that the server generates to score a global generator", 1000)
+    score_every: Count = _about("rounds between two scores; the first and the last round are always scored", 1)
 
 
 @validated(frozen=True, config=_SECTION)
@@ -188,7 +222,9 @@ class AttackSection:
     """What the malicious clients do. Source, target and trigger are measured even when nobody attacks."""
 
     kind: AttackKind = _about(
-        "none, backdoor (trigger), untargeted (random labels), untargeted-backdoor (trigger, random labels)", "backdoor"
+        "none, backdoor (trigger), untargeted (random labels), untargeted-backdoor (trigger, random labels), "
+        "stamp (the trigger on every image, for a federated GAN)",
+        "backdoor",
     )
     share: Float = _about("share of the clients that are malicious", 0.4, ge=0.0, le=0.5)
     clients: PartitionList = _about('partitions of the malicious clients, such as "1 3"; "" draws a share', "")
@@ -205,6 +241,7 @@ class AttackSection:
     label_share: Share = _about(
         "untargeted, and untargeted-backdoor with any labels: share of a client's examples that are poisoned", 1.0
     )
+    claim: Claim = _about("stamp: the loss that a malicious client reports: true, or an honest-looking one", "true")
     start_round: Count = _about("first round of the attack", 1)
     end_round: Int = _about("last round of the attack; 0 is the last of all", 0, ge=0, le=1_000_000)
 
@@ -246,6 +283,7 @@ class RunConfig:
     data: DataSection = Field(default_factory=DataSection)
     gan: GanSection = Field(default_factory=GanSection)
     model: ModelSection = Field(default_factory=ModelSection)
+    fedgan: FedganSection = Field(default_factory=FedganSection)
     federation: FederationSection = Field(default_factory=FederationSection)
     attack: AttackSection = Field(default_factory=AttackSection)
     defense: DefenseSection = Field(default_factory=DefenseSection)
@@ -255,6 +293,11 @@ class RunConfig:
         """Whether any client is malicious."""
         named, drawn = self.attack.clients != "", round(self.federation.clients * self.attack.share) > 0
         return self.attack.kind != "none" and (named or drawn)
+
+    @property
+    def generative(self) -> bool:
+        """Whether the federation trains a GAN."""
+        return self.model.name in GENERATORS
 
     @property
     def clients_per_round(self) -> int:

@@ -5,12 +5,13 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from fedsec.runs.config import GANS, Flat, GanSection, RunConfig, Scalar, flatten
+from fedsec.runs.config import GANS, FedganSection, Flat, GanSection, RunConfig, Scalar, flatten
 
 LATER: Flat = {
     "data.folders": "",
     "data.classes": "",
     "data.share": 1.0,
+    "data.size": 0,
     "attack.clients": "",
     "attack.labels": "any",  # not the default: runs of before had the other reading
     "federation.momentum-buffer": "reset",
@@ -31,6 +32,10 @@ def identity(config: RunConfig) -> dict[str, Scalar]:
         left_out |= {f"gan.{field.name.replace('_', '-')}" for field in fields(GanSection)}
     if config.data.balance == "none":
         left_out |= {"data.fill", "data.filled-epoch", "data.balance-above"}
+    if not config.generative:
+        left_out |= {f"fedgan.{field.name.replace('_', '-')}" for field in fields(FedganSection)}
+    if config.attack.kind != "stamp":
+        left_out.add("attack.claim")
     if config.attack.kind != "untargeted-backdoor":
         left_out.add("attack.labels")
     flat = {key: value for key, value in flatten(config).items() if key not in left_out}

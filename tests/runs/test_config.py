@@ -10,6 +10,7 @@ import pytest
 from fedsec.models.classifiers import CLASSIFIERS
 from fedsec.runs.checks import check, check_with_data
 from fedsec.runs.config import (
+    GENERATORS,
     DefenseSection,
     FederationSection,
     ModelName,
@@ -49,7 +50,7 @@ def test_flower_s_defaults_are_the_same_as_ours() -> None:
 
 def test_names_in_the_configuration_are_those_of_the_tables() -> None:
     assert set(get_args(StrategyName)) == set(STRATEGIES)
-    assert set(get_args(ModelName)) == set(CLASSIFIERS)
+    assert set(get_args(ModelName)) == {*CLASSIFIERS, *GENERATORS}
 
 
 def test_every_option_of_a_strategy_is_a_key_and_every_key_an_option() -> None:
