@@ -1,10 +1,12 @@
 """A few hundred cases of each kind on every commit; ``make fuzz`` runs a hundred thousand."""
 
 import random
+import warnings
 
 import pytest
 
 from fedsec.strategies.layout import BadReplyError
+from tests.fuzz.__main__ import main
 from tests.fuzz.decoder import PAYLOADS, refusing
 from tests.fuzz.mutation import mutated
 from tests.fuzz.runs import TARGETS, fuzz
@@ -31,3 +33,14 @@ def test_another_error_is_a_find() -> None:
 
     with pytest.raises(KeyError):
         refusing(BadReplyError, fail)
+
+
+@pytest.mark.parametrize(("named", "done"), [([], ["decoder", "configuration"]), (["decoder"], ["decoder"])])
+def test_the_command_fuzzes_what_is_named_and_else_both(
+    named: list[str], done: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with warnings.catch_warnings():
+        main([*named, "--cases", "8"])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(": 8 cases")[0] for line in lines] == done
+    assert all(line.endswith("nothing found") for line in lines)
