@@ -81,6 +81,22 @@ def test_a_folder_that_lacks_a_class_is_numbered_by_the_federations_names(server
     assert held.class_counts == (0, 1, 1)
 
 
+@pytest.mark.parametrize("below", ["mine/train", "mine"])
+def test_a_folder_of_pictures_may_have_one_class_alone(server: Path, tmp_path: Path, below: str) -> None:
+    folder = tmp_path / below
+    write_pngs(folder.parent, folder.name, GREY[:2], ["emu", "emu"])
+    held = holding(own(server, classes="cat, dog, emu"), 0, str(tmp_path / "mine"))
+    assert held.class_counts == (0, 0, 2)
+
+
+@pytest.mark.parametrize("below", ["mine/train", "mine"])
+def test_pictures_that_lie_in_no_folder_of_a_class_are_refused(server: Path, tmp_path: Path, below: str) -> None:
+    folder = tmp_path / below
+    write_pngs(folder.parent.parent, folder.parent.name, GREY[:2], [folder.name] * 2)
+    with pytest.raises(DataError, match=r"must have one image and one label column; found .* labels \[\]"):
+        holding(own(server, classes="cat, dog, emu"), 0, str(tmp_path / "mine"))
+
+
 def test_numbers_without_names_are_the_federations_numbers(server: Path, tmp_path: Path) -> None:
     mine = write_parquet(tmp_path / "mine", "train", GREY[:2], [0, 2], label=datasets.Value("int64"))
     assert holding(own(server, classes="cat,dog,emu"), 0, str(mine)).labels.tolist() == [0, 2]

@@ -60,6 +60,16 @@ def identity(folder: Path) -> str:
     return "\n".join(f"{path.relative_to(folder)} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in files)
 
 
+def is_of_one_class(folder: Path) -> bool:
+    """Tell whether all pictures below ``folder`` lie in folders of one name, which is a class's and no split's."""
+    from PIL import Image  # here: most processes only read the cache
+
+    endings = Image.registered_extensions()
+    places = {path.parent for path in folder.rglob("*") if path.suffix.lower() in endings}
+    names = {place.name for place in places}
+    return len(names) == 1 and folder not in places and not SPLIT.fullmatch(names.pop())
+
+
 def _has_card(folder: Path) -> bool:
     """Tell whether the folder has a data set card of the hub, which may give its files other names."""
     card = folder / "README.md"

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fedsec.data.folders import candidates, identity, looked_in, why_no_dataset
+from fedsec.data.folders import candidates, identity, is_of_one_class, looked_in, why_no_dataset
 
 Split = Literal["train", "test"]
 SPLITS: tuple[Split, ...] = ("train", "test")
@@ -222,7 +222,12 @@ def _loaded(source: Source) -> Any:
 
     datasets.disable_progress_bars()
     try:
-        return datasets.load_dataset(source.location)
+        found = datasets.load_dataset(source.location)
+        pictures = all(list(table.features) == ["image"] for table in found.values())
+        if pictures and Path(source.location).is_dir() and is_of_one_class(Path(source.location)):
+            # The library takes folders for classes only where there are two; a client may have images of one alone.
+            return datasets.load_dataset(source.location, drop_labels=False)
+        return found
     except Exception as error:
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         if Path(source.location).is_dir():
