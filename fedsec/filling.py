@@ -14,12 +14,13 @@ from torch import nn
 from fedsec.data.balancing import Counts, missing, skew
 from fedsec.data.copies import moved, repeated
 from fedsec.data.generated import Entry, Made, kept
+from fedsec.data.sources import DataError
 from fedsec.holdings import Holding
 from fedsec.runs.config import GANS, RunConfig
 from fedsec.runs.filling import FillingRecord
 from fedsec.seeds import Purpose, derived_seed, generator
 from fedsec.tensors import Arrays
-from fedsec.training.gan import GanFailedError, GanSettings, generate, train_gan
+from fedsec.training.gan import GanFailedError, GanSettings, check_spread, generate, train_gan
 from fedsec.training.gan_networks import computes_in_bf16
 from fedsec.training.threads import one_thread
 
@@ -62,10 +63,11 @@ def fill(config: RunConfig, partition: int, held: Holding, device: torch.device)
         device: where its GAN is trained.
 
     Raises:
+        DataError: it holds a class that the federation has not.
         OSError: what was made cannot be kept.
     """
     images, labels = held.images, held.labels
-    counts = np.bincount(labels, minlength=len(held.classes))
+    counts = _counts(partition, held)
     wanted = _wanted(config, counts)
     before = tuple(counts.tolist())
     if not wanted.any():
@@ -98,6 +100,15 @@ def gan_settings(config: RunConfig) -> GanSettings:
     if balance != "cgan" and balance != "cwgan":
         raise ValueError(f"data.balance {balance!r} is no GAN")
     return GanSettings(kind=balance, **asdict(config.gan))
+
+
+def _counts(partition: int, held: Holding) -> Counts:
+    labels, classes = held.labels, len(held.classes)
+    unknown = np.unique(labels[(labels < 0) | (labels >= classes)])
+    if len(unknown):
+        found = ", ".join(map(str, unknown[:5]))
+        raise DataError(f"partition {partition} holds class {found}; the federation has {classes} classes, from 0 on")
+    return np.bincount(labels, minlength=classes)
 
 
 def _wanted(config: RunConfig, counts: Counts) -> Counts:
@@ -163,6 +174,7 @@ def _from_gan(config: RunConfig, partition: int, held: Holding, wanted: Counts, 
         with one_thread():
             trained = train_gan(images, held.labels, classes, settings, seed, device, watch)
             made = generate(trained.generator, labels, settings.latent, seed, device)
+        check_spread(made, images[wanted[held.labels] > 0])
     except GanFailedError as error:
         note = f"its GAN failed ({error}); it goes on with its own images only"
         return Made(images[:0], held.labels[:0], {"note": note, "losses": {}})

@@ -1,5 +1,6 @@
 """A client's classes are filled from its own examples alone, once, and it says what came of it."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from numpy.testing import assert_array_equal
 from fedsec import filling
 from fedsec.data import generated
 from fedsec.data.datasets import ImageDataset
+from fedsec.data.sources import DataError
 from fedsec.filling import Filled, fill
 from fedsec.holdings import Holding
 from fedsec.runs.config import RunConfig
@@ -137,6 +139,29 @@ def test_a_client_whose_gan_fails_goes_on_with_its_own_images_and_says_so(monkey
             "its GAN failed (the loss was nan after 40 steps); it goes on with its own"
         )
         assert filled.report.kept is kept
+
+
+def test_a_gan_that_draws_one_picture_for_all_classes_fills_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = np.random.default_rng(1).integers(0, 256, (1, 8, 8)).astype(np.uint8)
+    monkeypatch.setattr(filling, "generate", lambda _, labels, *more: np.repeat(picture[None], len(labels), 0))
+    filled = fill(config("cgan"), 3, held(), CPU)
+    assert_array_equal(filled.images, held().images)
+    assert filled.report.note.startswith("its GAN failed (it draws one picture whatever it is asked for")
+
+
+@pytest.mark.parametrize("balance", ["repeat", "cgan"])
+@pytest.mark.parametrize("label", [4, -1])
+def test_a_class_that_the_federation_has_not_is_an_error(balance: str, label: int) -> None:
+    strange = replace(held(), labels=np.where(held().labels == 2, label, held().labels))
+    message = f"partition 3 holds class {label}; the federation has 4 classes, from 0 on"
+    with pytest.raises(DataError, match=message):
+        fill(config(balance), 3, strange, CPU)
+
+
+def test_a_client_of_one_class_is_filled_up_to_a_number_by_a_gan_of_that_class() -> None:
+    filled = fill(config("cgan", fill=9), 3, held(np.arange(5)), CPU)
+    assert counts(filled) == [9, 0, 0, 0]
+    assert filled.report.note == "no image of class 1, 2, 3: nothing to fill it with"
 
 
 def test_a_disk_that_is_full_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

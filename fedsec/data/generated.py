@@ -22,7 +22,7 @@ from fedsec.data.datasets import cache_folder
 from fedsec.durable import sync_folder, write_atomically
 from fedsec.tensors import Arrays, read_tensors, write_tensors
 
-FORMAT = 2
+FORMAT = 3
 """Raised when what is made of the same key changes, so that nothing older is taken for it."""
 
 FILES, ABOUT = ("images.npy", "labels.npy"), "about"

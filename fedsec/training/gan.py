@@ -34,6 +34,9 @@ WATCHED = 10
 BLOCK = 500
 """Images generated at a time."""
 
+LEAST_SPREAD, LOOKED_AT = 0.05, 1000
+"""Share of the real images' spread below which generated ones are one picture, and how many of each are looked at."""
+
 
 class GanFailedError(RuntimeError):
     """A GAN cannot be trained on this, did not learn, or cannot draw what is wanted; says what was found."""
@@ -129,6 +132,32 @@ def generate(generator: nn.Module, labels: Labels, latent: int, seed: int, devic
         for z, block in zip(torch.split(noise, BLOCK), torch.split(wanted, BLOCK), strict=True):
             drawn.append(as_bytes(generator(z.to(device), block.to(device))).cpu().contiguous().numpy())
     return np.concatenate(drawn)
+
+
+def check_spread(drawn: Images, real: Images) -> None:
+    """Refuse a generator that draws one picture whatever it is asked for: its losses can be finite all the same.
+
+    Args:
+        drawn: (K, C, H, W) uint8, in order of their classes.
+        real: (N, C, H, W) uint8, the client's images of these classes, in any order.
+
+    Raises:
+        GanFailedError: the generated images hardly differ, and the real ones do.
+    """
+    if len(drawn) < 2:
+        return
+    found, wanted = _spread(drawn), _spread(real)
+    if found < LEAST_SPREAD * wanted:
+        raise GanFailedError(
+            f"it draws one picture whatever it is asked for: its images differ by {found:.2g} grey levels from their "
+            f"mean, the real ones by {wanted:.2g}"
+        )
+
+
+def _spread(images: Images) -> float:
+    """Return by how much images (N, C, H, W) differ from their mean, on average over pixels; some stand for many."""
+    some = images[:: -(-len(images) // LOOKED_AT)].astype(np.float32)
+    return float(np.abs(some - some.mean(0)).mean())
 
 
 def _check(images: Images, labels: Labels, num_classes: int) -> None:

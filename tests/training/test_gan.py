@@ -10,7 +10,7 @@ from sklearn.svm import SVC
 from torch import nn
 
 from fedsec.runs.config import GanSection
-from fedsec.training.gan import GanFailedError, GanSettings, build_generator, generate, train_gan
+from fedsec.training.gan import GanFailedError, GanSettings, build_generator, check_spread, generate, train_gan
 from fedsec.training.gan_networks import arithmetic
 
 CPU = torch.device("cpu")
@@ -136,6 +136,18 @@ def test_a_gan_that_diverges_is_given_up_soon(settings: GanSettings) -> None:
 def test_a_last_step_that_spoils_the_weights_is_noticed() -> None:
     with pytest.raises(GanFailedError, match="weights that are no finite numbers"):
         train_gan(*pictures([9, 5]), 2, replace(TINY, steps=1, learning_rate=1e39), 0, CPU)
+
+
+def test_one_picture_whatever_is_asked_for_is_noticed_where_the_real_images_differ() -> None:
+    real, labels = pictures([3, 2000])
+    grey = np.full((3000, 1, 8, 8), 90, np.uint8)
+    grey[::7] += 2
+    with pytest.raises(GanFailedError, match=r"differ by 0\.49 grey levels from their mean, the real ones by 1"):
+        check_spread(grey, real)
+    check_spread(grey, grey)
+    check_spread(grey[:1], real)
+    check_spread(grey[:0], real)
+    check_spread(real[labels == 1], real)
 
 
 @pytest.mark.parametrize("settings", KINDS, ids=lambda settings: settings.kind)
