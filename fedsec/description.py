@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from fedsec.client_app import choose_device
-from fedsec.data.datasets import load
 from fedsec.data.partition import partition_hash
 from fedsec.holdings import class_names, renumbered, statistics
 from fedsec.nodes import FederationError, NodeReport
@@ -19,6 +18,7 @@ from fedsec.runs.record import RunFolder
 from fedsec.scenario import (
     can_attack,
     code_hash,
+    held_out,
     malicious,
     measured_pairs,
     pair_of,
@@ -56,7 +56,7 @@ def describe(
     Raises:
         FederationError: the run was begun with its data dealt out otherwise.
     """
-    test, attackers = load(config.data.dataset, "test"), malicious(config)
+    test, attackers = held_out(config), malicious(config)
     names, own = class_names(config, test), config.data.partition == "own"
     earlier = folder.environment() if (folder.path / "environment.json").exists() else {}
     held = {partition: _padded(report.class_counts, len(names)) for partition, report in reports.items()}

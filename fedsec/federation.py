@@ -11,14 +11,13 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from fedsec.client_app import choose_device
-from fedsec.data.datasets import ImageDataset, load
-from fedsec.data.partition import first_of_each_class
+from fedsec.data.datasets import ImageDataset
 from fedsec.defenses.updates import OptionError
 from fedsec.description import describe
 from fedsec.fleet import Fleet, Judge, Judged
-from fedsec.holdings import class_names, renumbered, statistics
-from fedsec.models.classifiers import build_classifier
+from fedsec.holdings import class_names
+from fedsec.measuring import Measure, measure_of
+from fedsec.networks import shared_network
 from fedsec.nodes import FederationError, NodeReport
 from fedsec.observer import News, Notify, Observer
 from fedsec.runs.checkpoint import Checkpoint, newest_checkpoint, save_checkpoint
@@ -26,13 +25,11 @@ from fedsec.runs.checks import strategy_of
 from fedsec.runs.config import RunConfig
 from fedsec.runs.filling import FillingRecord
 from fedsec.runs.record import ClientRecord, Role, RoundRecord, RunFolder
-from fedsec.scenario import attack_rounds, can_attack, malicious, measured_pairs, trigger
+from fedsec.scenario import attack_rounds, can_attack, held_out, malicious
 from fedsec.seeds import Purpose, derived_seed
 from fedsec.strategies import RobustStrategy
 from fedsec.strategies.build import rehearse
 from fedsec.summary import summarise
-from fedsec.training.batches import Normalisation
-from fedsec.training.evaluation import Evaluator
 from fedsec.training.parameters import get_arrays
 
 Arrays = dict[str, NDArray[np.generic]]
@@ -46,14 +43,14 @@ class Federation:
         config: its configuration.
         folder: where it is recorded.
         strategy: the defense.
-        evaluate: measures global models.
+        measure: measures global models.
         attackers: partitions of the malicious clients; known here and in the report, and to no defense.
     """
 
     config: RunConfig
     folder: RunFolder
     strategy: RobustStrategy
-    evaluate: Evaluator
+    measure: Measure
     attackers: tuple[int, ...]
 
     def roles(self, server_round: int, reports: Mapping[int, NodeReport]) -> dict[int, Role]:
@@ -99,18 +96,17 @@ def run_federation(fleet: Fleet, config: RunConfig, folder: RunFolder, observer:
 
 def initial_arrays(config: RunConfig, dataset: ImageDataset) -> Arrays:
     """Return the global model before any training, drawn from the run's seed."""
-    channels, size = dataset.images.shape[1], dataset.images.shape[2]
-    seed = derived_seed(config.run.seed, Purpose.MODEL)
-    classes = len(class_names(config, dataset))
-    return get_arrays(build_classifier(config.model.name, channels, size, classes, seed=seed))
+    seed, classes = derived_seed(config.run.seed, Purpose.MODEL), len(class_names(config, dataset))
+    return get_arrays(shared_network(config, dataset.images.shape[1:], classes, seed=seed))
 
 
 def _run(fleet: Fleet, config: RunConfig, folder: RunFolder, observer: Observer) -> dict[str, Any]:
     finished = folder.summary()
     if finished is not None:
         return finished
-    test = load(config.data.dataset, "test")
-    federation = Federation(config, folder, strategy_of(config), _evaluator(config, test), malicious(config))
+    test = held_out(config)
+    measure = measure_of(config, test, folder.path / "generated")
+    federation = Federation(config, folder, strategy_of(config), measure, malicious(config))
     news = News(observer.noticed)
     reports = fleet.meet(news.tell, federation.enough)
     about = _fill(fleet, federation, observer, news)
@@ -160,7 +156,7 @@ def _restore(federation: Federation, test: ImageDataset, notify: Notify) -> Chec
     if checkpoint is None:
         folder.start_over()
         checkpoint = Checkpoint(0, initial_arrays(federation.config, test), federation.strategy.state())
-        folder.append_round(RoundRecord(round=0, **_measured(federation, checkpoint.arrays)))
+        folder.append_round(RoundRecord(round=0, **federation.measure(0, checkpoint.arrays)))
         save_checkpoint(folder.checkpoint, checkpoint)
     else:
         folder.keep_rounds(checkpoint.server_round)
@@ -186,7 +182,7 @@ def _train_round(
     del judge  # and with it a round's worth of models, not needed while the new one is measured
     arrays = arrays if judged.arrays is None else judged.arrays
     clock.append(time.perf_counter())
-    measured = _measured(federation, arrays)
+    measured = federation.measure(server_round, arrays)
     clock.append(time.perf_counter())
     outcome = strategy.outcome
     stages = dict(zip(("train", "aggregate", "evaluate"), np.diff(clock).tolist(), strict=True))
@@ -216,21 +212,15 @@ def _trained(fleet: Fleet, federation: Federation, server_round: int, arrays: Ar
     return lambda: Judged(None, {})
 
 
-def _measured(federation: Federation, arrays: Arrays) -> dict[str, Any]:
-    measured = asdict(federation.evaluate(arrays))
-    if federation.config.attack.kind == "untargeted":
-        measured["BA"] = None  # without a trigger there is no backdoor to measure
-    return measured
-
-
 def _client_records(strategy: RobustStrategy, roles: Mapping[int, Role]) -> list[ClientRecord]:
     outcome = strategy.outcome
     if outcome is None or outcome.verdict is None:
         return []
-    columns = zip(outcome.node_ids, outcome.verdict.weights, outcome.verdict.scores, outcome.num_examples, strict=True)
+    verdict, losses = outcome.verdict, outcome.losses or [None] * len(outcome.node_ids)
+    columns = zip(outcome.node_ids, verdict.weights, verdict.scores, outcome.num_examples, losses, strict=True)
     return [
-        ClientRecord(client, float(weight), float(score), int(examples), roles.get(client, "honest"))
-        for client, weight, score, examples in columns
+        ClientRecord(client, float(weight), float(score), int(examples), roles.get(client, "honest"), loss)
+        for client, weight, score, examples, loss in columns
     ]
 
 
@@ -238,23 +228,6 @@ def _dropped(strategy: RobustStrategy, missing: Sequence[int]) -> list[dict[str,
     failed = [asdict(client) for client in strategy.outcome.dropped] if strategy.outcome else []
     absent = [{"node_id": partition, "reason": "not connected"} for partition in missing]
     return sorted([*failed, *absent], key=lambda client: int(client["node_id"]))
-
-
-def _evaluator(config: RunConfig, test: ImageDataset) -> Evaluator:
-    channels, size = test.images.shape[1], test.images.shape[2]
-    names = class_names(config, test)
-    labels = renumbered(test, names)
-    kept = first_of_each_class(labels, config.data.share) if config.data.share < 1.0 else slice(None)
-    return Evaluator(
-        build_classifier(config.model.name, channels, size, len(names)),
-        test.images[kept],
-        labels[kept],
-        len(names),
-        Normalisation(*statistics(config, test)),
-        trigger(config, test.images.shape[1:]),
-        measured_pairs(config, len(names)),
-        choose_device(config.federation.device),
-    )
 
 
 def _peak_memory_mib() -> float:

@@ -11,7 +11,7 @@ from torch import nn
 
 from fedsec.client_app import choose_device
 from fedsec.data.balancing import skew
-from fedsec.data.datasets import ImageDataset, load
+from fedsec.data.datasets import ImageDataset
 from fedsec.data.generated import Entry
 from fedsec.filling import Filled, fill, gan_settings
 from fedsec.holdings import Holding, holding
@@ -21,6 +21,7 @@ from fedsec.runs.config import RunConfig
 from fedsec.runs.figure import Figure
 from fedsec.runs.figure_data import ClientSamples, FinalScores, GanCourse, GanScores, Generated, Grid
 from fedsec.runs.loading import ConfigError
+from fedsec.scenario import load
 from fedsec.seeds import Purpose, derived_seed
 from fedsec.training.batches import Normalisation
 from fedsec.training.extractor import ClassifierExtractor
@@ -158,8 +159,8 @@ class _Judge:
     def __init__(self, figure: Figure) -> None:
         config = figure.config
         self.images, self.device = figure.images, choose_device(config.federation.device)
-        self.train: ImageDataset = load(config.data.dataset, "train")
-        self.test: ImageDataset = load(config.data.dataset, "test")
+        self.train: ImageDataset = load(config, "train")
+        self.test: ImageDataset = load(config, "test")
         self.extractors = extractors_of(self.train, self.test, self.device)
         self.real: list[Features] = [extract(_spread(self.test.images, self.images)) for extract in self.extractors]
 

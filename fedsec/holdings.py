@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fedsec.data.datasets import ImageDataset, load
+from fedsec.data.datasets import ImageDataset
 from fedsec.data.sources import KNOWN_DATASETS, DataError
 from fedsec.runs.config import RunConfig
-from fedsec.scenario import partitions
+from fedsec.scenario import load, partitions
 
 NEUTRAL = 0.5
 """Mean and deviation by which clients with data sets of their own normalise where the data set is not a known one:
@@ -55,7 +55,7 @@ def holding(config: RunConfig, partition: int, folder: str = "") -> Holding:
         DataError: the data cannot be had, or has classes that the federation has not.
     """
     if config.data.partition != "own":
-        train = load(config.data.dataset, "train", folder)
+        train = load(config, "train", folder)
         mine = partitions(config, folder)[partition]
         return Holding(train, mine, train.labels[mine], train.classes)
     where = folder or config.data.folders.replace("{partition}", str(partition))
@@ -64,7 +64,7 @@ def holding(config: RunConfig, partition: int, folder: str = "") -> Holding:
             "data.folders: not given, and data.partition is 'own'; expected data='FOLDER' in the node's "
             "configuration, or in a simulation data.folders"
         )
-    train = load(config.data.dataset, "train", where)
+    train = load(config, "train", where)
     names = class_names(config, train)
     return Holding(train, None, renumbered(train, names), names)
 

@@ -4,11 +4,10 @@ from functools import lru_cache
 
 import numpy as np
 
-from fedsec.data.datasets import load
 from fedsec.holdings import class_names
 from fedsec.nodes import NodeReport
 from fedsec.runs.config import RunConfig
-from fedsec.scenario import partitions
+from fedsec.scenario import held_out, load, partitions
 from fedsec.strategies.wording import shown
 
 
@@ -23,7 +22,7 @@ def objection(config: RunConfig, report: NodeReport) -> str:
         report: what the node says of itself; its partition is one of the run's.
     """
     if config.data.partition == "own":
-        expected = class_names(config, load(config.data.dataset, "test"))
+        expected = class_names(config, held_out(config))
         if report.classes and report.classes != expected:
             return (
                 f"its classes are {_shown(report.classes)}, the server's {_shown(expected)}; "
@@ -41,7 +40,7 @@ def objection(config: RunConfig, report: NodeReport) -> str:
 
 @lru_cache(maxsize=4)
 def _dealt(config: RunConfig) -> list[tuple[int, ...]]:
-    train = load(config.data.dataset, "train")
+    train = load(config, "train")
     return [
         tuple(np.bincount(train.labels[held], minlength=len(train.classes)).tolist()) for held in partitions(config)
     ]

@@ -9,11 +9,12 @@ from rich.text import Text
 
 from fedsec.runs.config import RunConfig
 from fedsec.runs.filling import FillingRecord
+from fedsec.runs.measures import measured_in_words
 from fedsec.runs.record import RoundRecord, RunFolder
 
 
 class ProgressObserver:
-    """Shows a bar with round, MA, BA and the time left; prints notices and dropped replies above it.
+    """Shows a bar with round, what was measured and the time left; prints notices and dropped replies above it.
 
     Reasons, versions and keys come from the clients and labels from files: nothing in them is read as markup, and
     what would move the cursor or colour the terminal is shown as an escape.
@@ -76,9 +77,8 @@ class ProgressObserver:
 
     def finished_round(self, record: RoundRecord) -> None:
         """Move the bar on, and print what went wrong in the round."""
-        backdoor = "  -  " if record.BA is None else f"{record.BA:5.1f}"
         if self._task is not None:
-            self._progress.update(self._task, completed=record.round, accuracies=f"MA {record.MA:5.1f}  BA {backdoor}")
+            self._progress.update(self._task, completed=record.round, accuracies=measured_in_words(record))
         for client in record.dropped:
             self._note(f"round {record.round}: node {client['node_id']} dropped: {client['reason']}")
         if record.skipped:

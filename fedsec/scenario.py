@@ -11,13 +11,43 @@ from numpy.typing import NDArray
 from fedsec.attacks.adversaries import malicious_clients
 from fedsec.attacks.triggers import Trigger, make_trigger
 from fedsec.attacks.untargeted_backdoor import draw_pair, number_of_copies
-from fedsec.data.datasets import load
+from fedsec.data.datasets import ImageDataset
 from fedsec.data.partition import PartitionSettings, load_partition
+from fedsec.data.resizing import load_sized
+from fedsec.data.sources import MissingSplitError, Split
 from fedsec.runs.config import RunConfig
 from fedsec.seeds import Purpose, derived_seed, generator
 
 Pair = tuple[int, int]
 """Source and target of a backdoor."""
+
+
+def load(config: RunConfig, split: Split, folder: str = "") -> ImageDataset:
+    """Return a split of the run's data set, in the size that the run has its images.
+
+    Args:
+        config: the run's configuration.
+        split: ``"train"`` or ``"test"``.
+        folder: of the data set on this machine, where its node names one.
+
+    Raises:
+        DataError: the data set cannot be had, or has no such split.
+    """
+    return load_sized(config.data.dataset, split, folder, config.data.size)
+
+
+def held_out(config: RunConfig) -> ImageDataset:
+    """Return what the server measures on: the test split; for a GAN of a data set that has none, the training split.
+
+    Raises:
+        DataError: the data set cannot be had.
+    """
+    try:
+        return load(config, "test")
+    except MissingSplitError:
+        if not config.generative:
+            raise
+        return load(config, "train")
 
 
 def partition_settings(config: RunConfig) -> PartitionSettings:
@@ -35,7 +65,7 @@ def partition_settings(config: RunConfig) -> PartitionSettings:
 
 def partitions(config: RunConfig, folder: str = "") -> list[NDArray[np.int64]]:
     """Return the indices of every client's training examples, in the copy of the data set in ``folder``."""
-    return list(_partitions(config.data.dataset, partition_settings(config), folder))
+    return list(_partitions(config.data.dataset, partition_settings(config), folder, config.data.size))
 
 
 def malicious(config: RunConfig) -> tuple[int, ...]:
@@ -82,7 +112,7 @@ def can_attack(config: RunConfig, partition: int, class_counts: Sequence[int]) -
 
     A backdoor needs an image to put its trigger on. Without one the client trains as an honest one does.
     """
-    return config.attack.kind == "untargeted" or triggered_copies(config, partition, class_counts) > 0
+    return config.attack.kind in ("untargeted", "stamp") or triggered_copies(config, partition, class_counts) > 0
 
 
 def triggered_copies(config: RunConfig, partition: int, class_counts: Sequence[int]) -> int:
@@ -113,8 +143,8 @@ def trigger(config: RunConfig, shape: tuple[int, ...]) -> Trigger:
 
 
 @lru_cache(maxsize=4)
-def _partitions(name: str, settings: PartitionSettings, folder: str) -> tuple[NDArray[np.int64], ...]:
-    train = load(name, "train", folder)
+def _partitions(name: str, settings: PartitionSettings, folder: str, size: int) -> tuple[NDArray[np.int64], ...]:
+    train = load_sized(name, "train", folder, size)
     return tuple(load_partition(train.labels, len(train.classes), settings, train.folder))
 
 

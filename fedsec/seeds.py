@@ -20,6 +20,7 @@ class Purpose(IntEnum):
     DEFENSE = 7
     TRIGGER = 8
     FILLING = 9
+    GENERATION = 10
 
 
 def generator(seed: int, purpose: Purpose, server_round: int = 0, partition: int = 0) -> np.random.Generator:

@@ -7,7 +7,6 @@ from flwr.app import Context
 from flwr.common.logger import log
 from flwr.serverapp import Grid, ServerApp
 
-from fedsec.data.datasets import load
 from fedsec.data.sources import DataError
 from fedsec.federation import run_federation
 from fedsec.fleet import GridFleet
@@ -18,7 +17,9 @@ from fedsec.runs.checks import check, check_with_data
 from fedsec.runs.config import RunConfig
 from fedsec.runs.filling import FillingRecord
 from fedsec.runs.loading import ConfigError, parse_flat
+from fedsec.runs.measures import measured_in_words
 from fedsec.runs.record import RoundRecord, RunFolder, unfinished_run
+from fedsec.scenario import held_out, load
 
 app = ServerApp()
 
@@ -40,9 +41,8 @@ class LogObserver:
         log(INFO, "fedsec: filled %d of %d: %s%s", done, clients, text, f"; {record.note}" if record.note else "")
 
     def finished_round(self, record: RoundRecord) -> None:
-        """Log a round's accuracies."""
-        backdoor = "-" if record.BA is None else f"{record.BA:.1f}"
-        log(INFO, "fedsec: round %d: MA %.1f, BA %s", record.round, record.MA, backdoor)
+        """Log what was measured after a round."""
+        log(INFO, "fedsec: round %d: %s", record.round, measured_in_words(record))
 
 
 def checked(config: RunConfig, *, source: str = "") -> None:
@@ -52,7 +52,7 @@ def checked(config: RunConfig, *, source: str = "") -> None:
         problem = "federation.device: found 'cuda', and PyTorch finds no GPU here; expected 'auto' or 'cpu'"
         raise ConfigError([problem], source)
     # Where each client has data of its own, the server has but the images to test on.
-    mine = load(config.data.dataset, "test" if config.data.partition == "own" else "train")
+    mine = held_out(config) if config.data.partition == "own" else load(config, "train")
     channels, height, width = mine.images.shape[1:]
     check_with_data(config, (channels, height, width), len(class_names(config, mine)), len(mine), source=source)
 

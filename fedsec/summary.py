@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from fedsec.metrics.detection import NONE_JUDGED, Detection, detection
 from fedsec.runs.config import RunConfig
+from fedsec.runs.measures import SCORES, measured
 from fedsec.runs.record import RunFolder, config_hash
 from fedsec.tensors import arrays_hash
 
@@ -20,7 +21,7 @@ def summarise(config: RunConfig, folder: RunFolder, arrays: Mapping[str, NDArray
     seconds = [record["seconds"]["total"] for record in trained]
     counts = sum((_detection(record["clients"]) for record in trained), NONE_JUDGED)
     return {
-        "final": {"MA": last["MA"], "BA": last["BA"], "round": last["round"]},
+        "final": {"MA": last["MA"], "BA": last["BA"], "round": last["round"]} | _scores(last),
         "detection": asdict(counts) | {"rounds": sum(1 for record in trained if not record["skipped"])},
         "seconds_per_round": float(np.median(seconds)),
         "seconds": float(sum(seconds)),
@@ -30,6 +31,14 @@ def summarise(config: RunConfig, folder: RunFolder, arrays: Mapping[str, NDArray
         "model_sha256": arrays_hash(arrays),
         "config_hash": config_hash(config),
     }
+
+
+def _scores(last: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the last scores of a generator, and whose features they are of; nothing of a classifier."""
+    if not last["generation"]:
+        return {}
+    scores = {name: value for name, value in measured(last).items() if name in SCORES}
+    return {**scores, "features": last["generation"][0]["features"]}
 
 
 def _detection(clients: Sequence[Mapping[str, Any]]) -> Detection:

@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from fedsec.metrics.mosaics import mosaic
 from fedsec.report.figures import COLOURS, STYLE
-from fedsec.report.mosaics import mosaic
 from fedsec.runs.figure import PublishedScore
 from fedsec.runs.figure_data import ClientSamples, GanCourse, GanScores, Grid
 

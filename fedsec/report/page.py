@@ -16,6 +16,7 @@ from fedsec.report.panels import panels
 from fedsec.report.records import read_rounds, read_runs, with_floor
 from fedsec.report.tables import display, legend, markdown, summarise, table_of
 from fedsec.runs.loading import ConfigError
+from fedsec.runs.measures import MEASURES
 from fedsec.runs.record import RunFolder
 from fedsec.runs.table import Table
 
@@ -70,7 +71,11 @@ def build_report(folders: Sequence[RunFolder], table: Table | None = None, notes
     sections = {heading: display(part, axes) for heading, part in parts.items() if len(part)}
     options = "" if table else implied(runs)
     said = [
-        legend(sections.values(), set(runs.loc[runs["attack.kind"] == "untargeted-backdoor", "attack.labels"])),
+        legend(
+            sections.values(),
+            set(runs.loc[runs["attack.kind"] == "untargeted-backdoor", "attack.labels"]),
+            runs["features"],
+        ),
         f"Options that go with it: {options}." if options else "",
         _what_was_run(folders),
     ]
@@ -86,7 +91,7 @@ def write_report(
 ) -> Report:
     """Write ``<name>.md``, ``.csv``, ``.png`` and ``.html`` into the folder ``out``; return what they say.
 
-    ``<name>_rounds.csv`` has MA and BA of every round; those of a large table are in ``<name>_MA.png`` and ``_BA.png``.
+    ``<name>_rounds.csv`` has the measures of every round; those of a large table are in ``<name>_MA.png`` and the like.
     There is one more picture for each way of dealing out the data, ``<name>_partition.png``, numbered if several.
     """
     report = build_report(folders, table, notes)
@@ -94,7 +99,7 @@ def write_report(
     out.mkdir(parents=True, exist_ok=True)
     report.data.to_csv(out / f"{name}.csv", index=False, float_format="%.4f")
     rounds = read_rounds(folders, [str(column) for column in report.data if "." in str(column)])
-    rounds.round({"MA": 2, "BA": 2}).to_csv(out / f"{name}_rounds.csv", index=False)
+    rounds.round(dict.fromkeys(MEASURES, 2)).to_csv(out / f"{name}_rounds.csv", index=False)
     pictures = _rounds(folders, rounds, table, out / name)
     dealings = by_partition(folders)
     for number, (title, folder) in enumerate(dealings.items(), start=1):
@@ -116,7 +121,7 @@ def _rounds(folders: Sequence[RunFolder], rounds: pd.DataFrame, table: Table | N
     attacked = rounds[rounds["attacked"]] if rounds["attacked"].any() else rounds
     first = next(iter(labelled.values()))[0]
     pictures = {"The trigger": save(samples_of(first), path.with_name(f"{path.name}.png"))}
-    for measure in ("MA", "BA"):
+    for measure in (name for name in MEASURES if name in rounds):
         drawn = panels(attacked, axes, measure)
         pictures[f"{measure} by round"] = save(drawn, path.with_name(f"{path.name}_{measure}.png"), dpi=100)
     return pictures

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from fedsec.runs.config import flatten
+from fedsec.runs.measures import MEASURES, SCORES, measured
 from fedsec.runs.record import RunFolder
 
 NO_NUMBERS = ("run.name", "run.output", "run.resume", "run.seed")
@@ -26,17 +27,17 @@ PLAIN_AVERAGING = "fedavg"
 
 
 def read_runs(folders: Iterable[RunFolder]) -> pd.DataFrame:
-    """Return one row a run: every key of its configuration, its final accuracies, and what its defense did.
+    """Return one row a run: every key of its configuration, its final measures, and what its defense did.
 
     Accuracies are percent; ``caught`` is the percent of malicious client-rounds that got weight 0,
     ``false_alarms`` of honest ones, ``attacked`` whether any client was malicious, ``skipped`` the number of rounds
     that left the global model as it was, and ``dropped`` the number of replies that were not used.
     """
-    return pd.DataFrame([_row(folder) for folder in folders])
+    return without_empty(pd.DataFrame([_row(folder) for folder in folders]))
 
 
 def read_rounds(folders: Iterable[RunFolder], axes: Sequence[str]) -> pd.DataFrame:
-    """Return one row for each round of each run: its values on ``axes``, seed, ``attacked``, round, MA and BA.
+    """Return one row for each round of each run: its values on ``axes``, seed, ``attacked``, round, every measure.
 
     Every draw is keyed by its round, so a run's round r is what a run of r rounds ends with.
     """
@@ -45,8 +46,16 @@ def read_rounds(folders: Iterable[RunFolder], axes: Sequence[str]) -> pd.DataFra
         config = folder.config()
         flat = flatten(config)
         at = {axis: flat[axis] for axis in axes} | {"run.seed": config.run.seed, "attacked": config.attacked}
-        rows += [at | {key: record[key] for key in ("round", "MA", "BA")} for record in folder.rounds()]
-    return pd.DataFrame(rows)
+        rows += [at | {"round": record["round"]} | measured(record) for record in folder.rounds()]
+    return without_empty(pd.DataFrame(rows))
+
+
+def without_empty(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the table without the measures that no row has; accuracies stay where there are no scores either."""
+    empty = [name for name in MEASURES if name in runs and runs[name].isna().all()]
+    if set(SCORES) <= set(empty):
+        empty = list(SCORES)
+    return runs.drop(columns=empty)
 
 
 def with_floor(runs: pd.DataFrame) -> pd.DataFrame:
@@ -57,6 +66,8 @@ def with_floor(runs: pd.DataFrame) -> pd.DataFrame:
     """
     if runs.empty:
         return runs.assign(floor=pd.Series(dtype=float), floor_from=pd.Series(dtype=str))
+    if "BA" not in runs:
+        return runs.assign(floor=nan, floor_from="")
     # Nobody attacks, but BA is measured as the attack in question says.
     runs = runs.assign(
         **{MEASURED: runs["attack.labels"].where(runs["attack.kind"] == "untargeted-backdoor", "target")}
@@ -80,13 +91,13 @@ def _rows(runs: pd.DataFrame, columns: list[str]) -> list[tuple[Any, ...]]:
 
 def _row(folder: RunFolder) -> dict[str, Any]:
     summary: Mapping[str, Any] = folder.summary() or {}
-    config, counts = folder.config(), summary["detection"]
-    backdoor = summary["final"]["BA"]
+    config, counts, final = folder.config(), summary["detection"], summary["final"]
+    measures = {name: nan if final.get(name) is None else final[name] for name in MEASURES}
     return {
         **flatten(config),
         "attacked": config.attacked,
-        "MA": summary["final"]["MA"],
-        "BA": float("nan") if backdoor is None else backdoor,
+        **measures,
+        "features": final.get("features", ""),
         "caught": _percent(counts["caught"], counts["malicious"]),
         "false_alarms": _percent(counts["false_alarms"], counts["honest"]),
         "seconds_per_round": summary["seconds_per_round"],

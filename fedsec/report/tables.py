@@ -8,14 +8,13 @@ import pandas as pd
 
 from fedsec.report.differences import plain, unset_as_one
 from fedsec.report.records import PLAIN_AVERAGING
+from fedsec.runs.measures import MEASURES
 from fedsec.runs.table import Cell, Published, Table
 
-MEASURES = ("MA", "BA")
 MEANS = ("floor", "caught", "false_alarms", "seconds_per_round", "skipped", "dropped")
 
 HEADINGS = {
-    "MA": "MA",
-    "BA": "BA",
+    **{name: measure.heading for name, measure in MEASURES.items()},
     "floor": "BA floor",
     "caught": "caught",
     "false_alarms": "false alarms",
@@ -24,10 +23,10 @@ HEADINGS = {
     "dropped": "dropped",
 }
 
+LEGEND_FLOOR = "BA floor: BA of the same setting with nobody attacking."
 LEGEND = (
-    "MA: percent of clean test images classified right. BA: percent of triggered test images of the source class "
-    "classified as the target. BA floor: BA of the same setting with nobody attacking. Caught, false alarms: percent "
-    "of the malicious and of the honest client-rounds that got weight 0. Spread: standard deviation over the seeds."
+    "Caught, false alarms: percent of the malicious and of the honest client-rounds that got weight 0. "
+    "Spread: standard deviation over the seeds."
 )
 LEGEND_PAIRS = (
     "Of untargeted-backdoor: each malicious client has a source and a target of its own; BA is the percent of "
@@ -51,16 +50,22 @@ LEGEND_TROUBLE = (
 )
 
 
-def legend(shown: Iterable[pd.DataFrame], untargeted: Iterable[str] = ()) -> str:
+def legend(shown: Iterable[pd.DataFrame], untargeted: Iterable[str] = (), features: Iterable[str] = ()) -> str:
     """Return what the columns and marks of the tables of texts mean.
 
     Args:
         shown: the tables.
         untargeted: the values of ``attack.labels`` of those of their runs that have an untargeted backdoor.
+        features: the extractors on whose features the scores of generated images were measured.
     """
+    features = sorted(set(features) - {""})
     tables = list(shown)
     floors = [floor for table in tables for floor in table.get(HEADINGS["floor"], ())]
-    parts = [LEGEND]
+    measures = [name for name in MEASURES if any(HEADINGS[name] in table for table in tables)]
+    parts = [f"{HEADINGS[name]}: {MEASURES[name].about}." for name in measures]
+    parts += [LEGEND_FLOOR] if "BA" in measures else []
+    parts += [_legend_features(features)] if features else []
+    parts.append(LEGEND)
     parts += [said for labels, said in LEGENDS_UNTARGETED.items() if labels in untargeted]
     if any(floor.endswith(BORROWED) for floor in floors):
         parts.append(LEGEND_BORROWED)
@@ -69,17 +74,24 @@ def legend(shown: Iterable[pd.DataFrame], untargeted: Iterable[str] = ()) -> str
     return " ".join(parts)
 
 
+def _legend_features(features: Sequence[str]) -> str:
+    return (
+        f"Scores are measured on the features of {' and of '.join(features)}. Scores on other features, such as the "
+        "Inception network's, on which papers measure, do not compare with them."
+    )
+
+
 def summarise(runs: pd.DataFrame, axes: Sequence[str]) -> pd.DataFrame:
     """Return one row for each combination of values on ``axes``, attacked or not: means, spreads, number of runs.
 
-    Columns are the axes, ``attacked``, ``runs``, ``MA``, ``MA_spread``, ``BA``, ``BA_spread``, the means of
-    ``MEANS``, and ``floor_from``, see :func:`fedsec.report.records.with_floor`. A spread is the sample standard
-    deviation over the seeds, NaN for one run.
+    Columns are the axes, ``attacked``, ``runs``, each measure and its ``_spread``, the means of ``MEANS``, and
+    ``floor_from``, see :func:`fedsec.report.records.with_floor`. A spread is the sample standard deviation over the
+    seeds, NaN for one run.
     """
     known = runs.assign(**{axis: unset_as_one(runs[axis]) for axis in axes})
     groups = known.groupby([*axes, "attacked"], sort=False)
     columns: dict[str, Any] = {"runs": groups.size()}
-    for measure in MEASURES:
+    for measure in _measures(runs):
         columns[measure] = groups[measure].mean()
         columns[f"{measure}_spread"] = groups[measure].std(ddof=1)
     columns |= {name: groups[name].mean() for name in MEANS}
@@ -91,7 +103,7 @@ def with_published(summary: pd.DataFrame, published: Iterable[Published], axes: 
     """Add ``<measure>_published``, ``<measure>_published_spread`` and ``<measure>_difference`` (ours minus theirs)."""
     cells = {tuple(entry.at[axis] for axis in axes): entry.numbers for entry in published}
     keys = list(summary[list(axes)].itertuples(index=False, name=None))
-    for measure in MEASURES:
+    for measure in _measures(summary):
         pairs = [cells.get(key, {}).get(measure, (float("nan"), float("nan"))) for key in keys]
         summary[f"{measure}_published"] = [mean for mean, _ in pairs]
         summary[f"{measure}_published_spread"] = [spread for _, spread in pairs]
@@ -113,11 +125,14 @@ def table_of(runs: pd.DataFrame, table: Table) -> pd.DataFrame:
 def display(summary: pd.DataFrame, axes: Sequence[str]) -> pd.DataFrame:
     """Return a table of texts for people: ``97.5 ± 0.2``, the published number, the difference."""
     shown: dict[str, list[str]] = {axis: [plain(value) for value in summary[axis]] for axis in axes}
-    for measure in MEASURES:
-        shown[measure] = _with_spread(summary, measure, f"{measure}_spread")
+    for measure in _measures(summary):
+        name, digits = HEADINGS[measure], MEASURES[measure].digits
+        shown[name] = _with_spread(summary, measure, f"{measure}_spread", digits)
         if f"{measure}_published" in summary and summary[f"{measure}_published"].notna().any():
-            shown[f"{measure} published"] = _with_spread(summary, f"{measure}_published", f"{measure}_published_spread")
-            shown[f"{measure} difference"] = [_number(value, "+.1f") for value in summary[f"{measure}_difference"]]
+            published = f"{measure}_published"
+            shown[f"{name} published"] = _with_spread(summary, published, f"{published}_spread", digits)
+            differences = summary[f"{measure}_difference"]
+            shown[f"{name} difference"] = [_number(value, f"+.{digits}f") for value in differences]
         if measure == "BA" and summary["floor"].notna().any():
             shown[HEADINGS["floor"]] = _floors(summary)
     for name in ("caught", "false_alarms"):
@@ -153,9 +168,13 @@ def _floors(summary: pd.DataFrame) -> list[str]:
     ]
 
 
-def _with_spread(summary: pd.DataFrame, mean: str, spread: str) -> list[str]:
+def _measures(runs: pd.DataFrame) -> list[str]:
+    return [name for name in MEASURES if name in runs]
+
+
+def _with_spread(summary: pd.DataFrame, mean: str, spread: str, digits: int) -> list[str]:
     pairs = zip(summary[mean], summary[spread], strict=True)
-    return [_number(m, ".1f") + (f" ± {s:.1f}" if pd.notna(s) else "") for m, s in pairs]
+    return [_number(m, f".{digits}f") + (f" ± {s:.{digits}f}" if pd.notna(s) else "") for m, s in pairs]
 
 
 def _number(value: float, pattern: str, unit: str = "") -> str:

@@ -33,13 +33,23 @@ class RecordError(CheckpointError):
 
 @dataclass(frozen=True, slots=True)
 class ClientRecord:
-    """One judged client of one round."""
+    """One judged client of one round.
+
+    Attributes:
+        client: its partition.
+        weight: its share of the aggregated update.
+        score: how suspicious the defense finds it.
+        examples: how many it claims to have trained on.
+        role: what it really is.
+        loss: the loss that it reports; ``None`` where not all clients of the round report one.
+    """
 
     client: int
     weight: float
     score: float
     examples: int
     role: Role
+    loss: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +58,12 @@ class RoundRecord:
 
     Attributes:
         round: which round.
-        MA: main-task accuracy in percent.
+        MA: main-task accuracy in percent; ``None`` for a generator.
         BA: backdoor accuracy in percent; ``None`` where it is not defined.
-        loss: mean cross-entropy on the clean test set.
+        loss: mean cross-entropy on the clean test set; ``None`` for a generator.
         class_accuracy: percent right of each class.
+        generation: of a generator, its scores by each extractor
+            (:class:`~fedsec.metrics.generation.GenerationScores`); empty in a round that is not scored.
         clients: the judged clients.
         dropped: node and reason of each reply that was not used.
         skipped: why the global model stayed, or ``None``.
@@ -63,10 +75,11 @@ class RoundRecord:
     """
 
     round: int
-    MA: float
-    BA: float | None
-    loss: float
-    class_accuracy: list[float | None]
+    MA: float | None = None
+    BA: float | None = None
+    loss: float | None = None
+    class_accuracy: list[float | None] = field(default_factory=list)
+    generation: list[dict[str, Any]] = field(default_factory=list)
     clients: list[ClientRecord] = field(default_factory=list)
     dropped: list[dict[str, int | str]] = field(default_factory=list)
     skipped: str | None = None

@@ -4,14 +4,16 @@ import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from math import nan
 from pathlib import Path
 from typing import Any
 
 from fedsec.runs.checks import check
 from fedsec.runs.config import Flat, RunConfig, Scalar, flatten, known_keys
 from fedsec.runs.loading import REQUIRED, ConfigError, overridden, parse, read_toml
+from fedsec.runs.measures import MEASURES
 from fedsec.runs.record import config_hash
-from fedsec.runs.table_checks import MEASURES, combination, covers, problems_in
+from fedsec.runs.table_checks import combination, covers, problems_in
 from fedsec.strategies import STRATEGIES
 from fedsec.strategies.build import options_of
 
@@ -24,7 +26,7 @@ class Published:
 
     Attributes:
         at: value on each axis.
-        numbers: mean and spread of each measure.
+        numbers: mean and spread of each measure; the spread is NaN where none was published.
     """
 
     at: Flat
@@ -202,7 +204,8 @@ def _unused_options(table: Table) -> list[str]:
 
 
 def _published(entry: Mapping[str, Any]) -> Published:
-    numbers = {name: (float(entry[name][0]), float(entry[name][1])) for name in MEASURES if name in entry}
+    pairs = {name: [*map(float, entry[name]), nan][:2] for name in MEASURES if name in entry}
+    numbers = {name: (mean, spread) for name, (mean, spread) in pairs.items()}
     return Published(dict(entry["at"]), numbers)
 
 

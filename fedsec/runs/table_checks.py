@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from fedsec.runs.config import NAME, NAME_RULE, Scalar, known_keys
-
-MEASURES = ("MA", "BA")
+from fedsec.runs.measures import MEASURES
 
 
 def covers(values: Mapping[str, Sequence[Scalar]], at: Mapping[str, Scalar]) -> bool:
@@ -132,9 +131,13 @@ def _published_problems(
             continue
         for name in set(entry) - {"at"}:
             pair = entry[name]
-            numbers = isinstance(pair, list) and len(pair) == 2 and all(isinstance(x, int | float) for x in pair)
+            numbers = isinstance(pair, list) and len(pair) in (1, 2) and all(isinstance(x, int | float) for x in pair)
             if name not in MEASURES or not numbers:
-                yield f"published {number}: found {name} = {pair!r}; expected MA or BA = [mean, spread]"
+                names = ", ".join(list(MEASURES)[:-1])
+                yield (
+                    f"published {number}: found {name} = {pair!r}; "
+                    f"expected {names} or {list(MEASURES)[-1]} = [mean, spread], or [mean]"
+                )
         for key, value in at.items():
             if value not in axes[key]:
                 yield f"published {number}: {key} = {value!r} is not on the axis {axes[key]}"

@@ -19,6 +19,7 @@ class RoundOutcome:
         dropped: clients that were asked, or answered, and were not judged, with the reason.
         skipped: why the global model stays as it is, or ``None``.
         seconds: ``intake`` and ``defend``.
+        losses: (n,) the losses that they report; empty where not all of them report one.
     """
 
     server_round: int
@@ -28,3 +29,4 @@ class RoundOutcome:
     dropped: tuple[Dropped, ...]
     skipped: str | None
     seconds: Mapping[str, float] = field(default_factory=dict)
+    losses: tuple[float, ...] = ()

@@ -92,7 +92,10 @@ def test_an_integer_will_do_for_a_number() -> None:
         ({"run": {"output": "\0"}}, r"run.output: found '\x00'; expected the path of a folder, without control"),
         ({"run": {"output": "~nobody-has-this-name/x"}}, "run.output: found '~nobody-has-this-name/x'; expected the"),
         ({"run": {"seed": 16**5000}}, "run.seed: found a number of thousands of digits; expected less than or equal"),
-        ({"model": {"name": "l" * 5000}}, "l... (5002 characters); expected 'lenet5' or 'resnet18'"),
+        (
+            {"model": {"name": "l" * 5000}},
+            "l... (5002 characters); expected 'lenet5', 'resnet18', 'dcgan' or 'stylegan2'",
+        ),
         ({"data": {"a\nb": 1}}, r"'data.a\nb': unknown key; data has dataset,"),
         ({"data": {"": 1}}, "data.: unknown key; data has dataset,"),
         ({"attack": {"kind": "backdoor", "share": 0.33}}, "attack.share: found 0.33, which is 3.3 of 10 clients"),

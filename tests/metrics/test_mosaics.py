@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fedsec.report.mosaics import mosaic
+from fedsec.metrics.mosaics import mosaic
 
 
 @pytest.mark.parametrize("channels", [1, 3])
