@@ -3,13 +3,18 @@
 from fedsec.clients.app import make_client_app
 from fedsec.clients.backdoor import BackdoorClient
 from fedsec.clients.benign import BenignClient, LocalTask
+from fedsec.clients.fedgan import FedGanClient, GanTask
+from fedsec.clients.poisoned_gan import PoisonedGanClient
 from fedsec.clients.untargeted import UntargetedClient
 from fedsec.clients.untargeted_backdoor import UntargetedBackdoorClient
 
 __all__ = [
     "BackdoorClient",
     "BenignClient",
+    "FedGanClient",
+    "GanTask",
     "LocalTask",
+    "PoisonedGanClient",
     "UntargetedBackdoorClient",
     "UntargetedClient",
     "make_client_app",

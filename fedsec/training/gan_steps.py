@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from fedsec.training.gan_batches import BalancedBatches, as_floats, random_shifts, shifted
 
 Losses = tuple[torch.Tensor, torch.Tensor]
-Scores = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+Scores = Callable[..., torch.Tensor]
 
 CERTAIN = 40.0
 """A logit beyond which a discriminator's certainty is taken for this one, so that its odds stay within float32."""
@@ -110,10 +110,10 @@ def wasserstein_step(pair: Pair, critic_steps: int, penalty: float) -> Losses:
         mixture = torch.rand(len(real), 1, 1, 1, generator=pair.draws).to(real.device)
         between = mixture * real + (1 - mixture) * fake
         critic_loss = wasserstein_loss(on_real, on_fake) + penalty * gradient_penalty(pair.scores, between, labels)
-        _descend(pair.critic_optimiser, critic_loss)
+        descend(pair.critic_optimiser, critic_loss)
     pair.critic.requires_grad_(False)
     generator_loss = -pair.scores(pair.fake(labels), labels).mean()
-    _descend(pair.generator_optimiser, generator_loss)
+    descend(pair.generator_optimiser, generator_loss)
     pair.critic.requires_grad_(True)
     return generator_loss.detach(), critic_loss.detach()
 
@@ -128,15 +128,22 @@ def wasserstein_loss(on_real: torch.Tensor, on_fake: torch.Tensor) -> torch.Tens
     return on_fake.mean() - on_real.mean()
 
 
-def gradient_penalty(scores: Scores, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Return P = E (|grad C(x)| - 1)^2 over ``images`` (N, C, H, W), each one's L2 norm; differentiable."""
+def gradient_penalty(scores: Scores, images: torch.Tensor, *labels: torch.Tensor) -> torch.Tensor:
+    """Return P = E (|grad C(x)| - 1)^2 over ``images`` (N, C, H, W), each one's L2 norm; differentiable.
+
+    Args:
+        scores: C, of the images, and of their labels where it takes any.
+        images: x.
+        labels: (N,) their classes, or nothing.
+    """
     images = images.detach().requires_grad_()
-    (slope,) = torch.autograd.grad(scores(images, labels).sum(), images, create_graph=True)
+    (slope,) = torch.autograd.grad(scores(images, *labels).sum(), images, create_graph=True)
     penalty: torch.Tensor = (slope.flatten(1).norm(dim=1) - 1).square().mean()
     return penalty
 
 
-def _descend(optimiser: torch.optim.Optimizer, loss: torch.Tensor) -> None:
+def descend(optimiser: torch.optim.Optimizer, loss: torch.Tensor) -> None:
+    """Take one step of the optimiser down the gradient of ``loss``."""
     optimiser.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     optimiser.step()
