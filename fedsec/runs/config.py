@@ -19,6 +19,7 @@ from fedsec.attacks.triggers import Corner, TriggerKind
 from fedsec.data.balancing import Fill
 from fedsec.defenses.flame import ClusteredBy
 from fedsec.defenses.krum import Distance, Neighbours
+from fedsec.defenses.loss_forest import Gate, Sides
 from fedsec.defenses.mean import Weighting
 from fedsec.defenses.norm_clipping import NoiseScale
 from fedsec.strategies.layout import BatchNorm
@@ -27,7 +28,9 @@ from fedsec.strategies.trimmed_mean import Trim
 Scalar = bool | int | float | str
 Flat = dict[str, Scalar]
 
-StrategyName = Literal["fedavg", "krum", "multi-krum", "trimmed-mean", "median", "norm-clip-noise", "flame"]
+StrategyName = Literal[
+    "fedavg", "krum", "multi-krum", "trimmed-mean", "median", "norm-clip-noise", "flame", "loss-forest"
+]
 AttackKind = Literal["none", "backdoor", "untargeted", "untargeted-backdoor", "stamp"]
 PartitionName = Literal["iid", "label-skew", "dirichlet", "one-class", "own"]
 BackdoorLabels = Literal["pairs", "any"]
@@ -265,6 +268,25 @@ class DefenseSection:
     noise: Float | None = _about("norm-clip-noise, flame: standard deviation of the noise", None, ge=0.0)
     noise_scale: NoiseScale | None = _about("norm-clip-noise, flame: absolute, or a multiple of the clip", None)
     clustered_by: ClusteredBy | None = _about("flame: cosines of models (the paper) or updates (the thesis)", None)
+    warmup_rounds: Int | None = _about(
+        "loss-forest: m of the paper, which counts from 0: m + 1 rounds go without detection", None, ge=0, le=1_000_000
+    )
+    decay: Share | None = _about("loss-forest: by which a weight is multiplied c times at its c-th flag (d)", None)
+    gate: Gate | None = _about("loss-forest: flagged at once are fewer than n/2 (half), or n // 2 (whole-half)", None)
+    absolute: Flag | None = _about("loss-forest: judge the absolute value of a loss", None)
+    sides: Sides | None = _about("loss-forest: flag both ends of the losses (the paper), or the high one", None)
+    recovery: Float | None = _about(
+        "loss-forest: share of the way back to its weight that a client goes where it is not flagged",
+        None,
+        ge=0.0,
+        le=1.0,
+    )
+    floor: Float | None = _about(
+        "loss-forest: robust standard deviations from the median below which nobody is flagged; 0 is off", None, ge=0.0
+    )
+    smoothing: Float | None = _about(
+        "loss-forest: share of a client's earlier losses in the one that is judged", None, ge=0.0, lt=1.0
+    )
 
     def options(self) -> dict[str, Any]:
         """Return the options of the strategy that are given, by the keyword of its constructor."""

@@ -4,6 +4,7 @@ from fedsec.strategies.fedavg import RobustFedAvg
 from fedsec.strategies.flame import Flame
 from fedsec.strategies.krum import Krum, MultiKrum
 from fedsec.strategies.legacy import LegacyStrategy
+from fedsec.strategies.loss_forest import LossForest
 from fedsec.strategies.median import Median
 from fedsec.strategies.norm_clip_noise import NormClipNoise
 from fedsec.strategies.outcome import RoundOutcome
@@ -18,6 +19,7 @@ STRATEGIES: dict[str, type[RobustStrategy]] = {
     "median": Median,
     "norm-clip-noise": NormClipNoise,
     "flame": Flame,
+    "loss-forest": LossForest,
 }
 """Every strategy by the name that configurations use. Its constructor's own keywords are its options."""
 
@@ -26,6 +28,7 @@ __all__ = [
     "Flame",
     "Krum",
     "LegacyStrategy",
+    "LossForest",
     "Median",
     "MultiKrum",
     "NormClipNoise",

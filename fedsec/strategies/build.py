@@ -68,7 +68,8 @@ def rehearse(strategy: RobustStrategy, clients: int) -> None:
     rng = np.random.default_rng(0)
     strategy.remember({"weight": np.ones(8, np.float32)})
     deltas = rng.standard_normal((clients, 8), dtype=np.float32)
-    updates = RoundUpdates(np.arange(clients, dtype=np.uint64), deltas, np.ones(clients, np.int64))
+    losses = deltas[:, 0].astype(np.float64)
+    updates = RoundUpdates(np.arange(clients, dtype=np.uint64), deltas, np.ones(clients, np.int64), losses)
     try:
         with np.errstate(all="ignore"):  # whatever overflows shows in the verdict
             verdict = strategy.defend(updates, rng)

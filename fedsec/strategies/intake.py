@@ -52,11 +52,13 @@ class Limits:
             enough to wipe out every other client in a mean.
         statistic: highest magnitude of a value that is kept apart from the row, such as BatchNorm's statistics.
         num_examples: highest number of examples that a client may claim.
+        needs_loss: whether a reply without a finite loss is nonsense. A strategy that judges by losses sets it.
     """
 
     update_norm: float = 1e6
     statistic: float = 1e6
     num_examples: int = 10**9
+    needs_loss: bool = False
 
 
 class Admitted(NamedTuple):
@@ -115,7 +117,7 @@ def admit(reply: Reply, layout: Layout, limits: Limits, row: NDArray[np.float32]
     layout.write(arrays, row, side)
     check_finite(row, side, limits.update_norm)
     layout.check_apart(side, limits.statistic)
-    return Admitted(reply.node_id, examples, float(reply.loss) if is_finite_number(reply.loss) else float("nan"))
+    return Admitted(reply.node_id, examples, checked_loss(reply.loss, needed=limits.needs_loss))
 
 
 def round_updates(admitted: Sequence[Admitted], rows: Matrix) -> RoundUpdates:
@@ -142,6 +144,16 @@ def checked_examples(claimed: object, highest: int) -> int:
     if not is_finite_number(claimed) or not 1 <= claimed <= highest or claimed % 1:
         raise BadReplyError(f"claims {_told(claimed)} examples; expected an integer from 1 to {highest}")
     return int(claimed)
+
+
+def checked_loss(claimed: object, *, needed: bool) -> float:
+    """Return the loss that a client claims; NaN where it is no finite number, or :class:`BadReplyError` if needed."""
+    if is_finite_number(claimed):
+        return float(claimed)
+    if needed:
+        told = "none" if claimed is None else _told(claimed).removesuffix(" as its")
+        raise BadReplyError(f"reports {told} as its loss; the defense needs a finite number")
+    return float("nan")
 
 
 def check_finite(row: NDArray[np.float32], side: Vector, highest_norm: float) -> None:

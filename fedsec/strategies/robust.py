@@ -3,8 +3,9 @@
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from logging import ERROR, WARNING
-from typing import Any, TypedDict, cast, get_args
+from typing import Any, ClassVar, TypedDict, cast, get_args
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
@@ -65,7 +66,12 @@ class RobustStrategy(FedAvg, ABC):
             those that it let through; ``"included"`` treats them as parameters.
         limits: bounds beyond which a reply is nonsense.
         **fedavg: keywords of ``flwr.serverapp.strategy.FedAvg``.
+
+    Attributes:
+        needs_loss: whether a reply without a finite loss is dropped.
     """
+
+    needs_loss: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -86,10 +92,12 @@ class RobustStrategy(FedAvg, ABC):
         self.seed = seed
         self.min_replies = min_replies
         self.batchnorm: BatchNorm = batchnorm
-        self.limits = limits or Limits()
+        limits = limits or Limits()
+        self.limits = replace(limits, needs_loss=limits.needs_loss or self.needs_loss)
         self.outcome: RoundOutcome | None = None
         self._intake = Intake()
         self._layout: Layout | None = None
+        self._side: Vector = np.empty((0, 0))
         self._asked: tuple[int, ...] = ()
         self._evaluators: frozenset[int] = frozenset()
         self._partition_of: Mapping[int, int] | None = None
@@ -139,6 +147,10 @@ class RobustStrategy(FedAvg, ABC):
     def sent(self) -> Arrays:
         """The arrays that this round's clients were sent, by name."""
         return self._sent().sent
+
+    def local_model(self, updates: RoundUpdates, row: int) -> dict[str, NDArray[np.generic]]:
+        """Return the arrays that the client of a ``row`` of this round's updates sent, but for float32's rounding."""
+        return self._sent().rebuild(updates.deltas[row], self._side[row])
 
     # What Flower calls.
 
@@ -239,12 +251,14 @@ class RobustStrategy(FedAvg, ABC):
             intake: seconds that the check took, for the record.
         """
         start = time.perf_counter()
+        self._side = side
         verdict, skipped = self._verdict(server_round, updates)
         seconds = {"intake": intake, "defend": time.perf_counter() - start}
         ids = tuple(int(node) for node in updates.node_ids)
         ordered = tuple(sorted(dropped, key=lambda client: client.node_id))
         examples = tuple(int(count) for count in updates.num_examples)
-        self.outcome = RoundOutcome(server_round, ids, examples, verdict, ordered, skipped, seconds)
+        losses = () if updates.losses is None else tuple(updates.losses.tolist())
+        self.outcome = RoundOutcome(server_round, ids, examples, verdict, ordered, skipped, seconds, losses)
         for client in ordered:
             log(WARNING, "round %d: node %d dropped: %s", server_round, client.node_id, client.reason)
         if verdict is None:

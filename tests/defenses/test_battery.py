@@ -1,6 +1,7 @@
 """What every defense must do, whatever its paper: one row for each, and each row through every test."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from numpy.testing import assert_allclose
 from fedsec.defenses import RoundUpdates, TooFewClientsError, Verdict, blocks
 from fedsec.defenses.flame import flame
 from fedsec.defenses.krum import krum, multi_krum
+from fedsec.defenses.loss_forest import ForestOptions, loss_forest
+from fedsec.defenses.loss_memory import LossMemory
 from fedsec.defenses.mean import mean
 from fedsec.defenses.median import coordinate_median
 from fedsec.defenses.norm_clipping import norm_clip_noise
@@ -37,6 +40,14 @@ def sent(updates: RoundUpdates) -> Vector:
     return np.linspace(300.0, 500.0, updates.deltas.shape[1])
 
 
+def by_losses(updates: RoundUpdates, rounds: int) -> Verdict:
+    """Return the loss forest's verdict after so many rounds, where longer updates have higher losses."""
+    losses = np.sqrt((updates.deltas.astype(np.float64) ** 2).sum(axis=1))
+    options = ForestOptions(warmup_rounds=0, decay=1e-9)
+    memory = replace(LossMemory.empty(), rounds=rounds)
+    return loss_forest(replace(updates, losses=losses), rng(), memory, options)[0]
+
+
 DEFENSES: dict[str, Callable[[RoundUpdates], Verdict]] = {
     "fedavg": mean,
     "fedavg, by examples": lambda u: mean(u, weighting="examples"),
@@ -51,6 +62,8 @@ DEFENSES: dict[str, Callable[[RoundUpdates], Verdict]] = {
     "flame": lambda u: flame(u, rng(), global_vector=sent(u), noise=0.01),
     "flame, no noise": lambda u: flame(u, rng(), global_vector=sent(u), noise=0.0),
     "flame, of updates, no noise": lambda u: flame(u, rng(), noise=0.0),
+    "loss-forest": lambda u: by_losses(u, rounds=1),
+    "loss-forest, warming up": lambda u: by_losses(u, rounds=0),
 }
 
 FEWEST = {
@@ -67,12 +80,15 @@ FEWEST = {
     "flame": 3,
     "flame, no noise": 3,
     "flame, of updates, no noise": 3,
+    "loss-forest": 1,
+    "loss-forest, warming up": 1,
 }
 
 NOISY = {"norm-clip-noise", "flame"}
-NO_DEFENSE = {"fedavg", "fedavg, by examples"}
+NO_DEFENSE = {"fedavg", "fedavg, by examples", "loss-forest, warming up"}
 CLIP_ONLY = {"norm-clip-noise", "norm-clip-noise, no noise"}
-REJECTING = sorted(DEFENSES.keys() - NO_DEFENSE - CLIP_ONLY)
+DECAYING = {"loss-forest"}
+REJECTING = sorted(DEFENSES.keys() - NO_DEFENSE - CLIP_ONLY - DECAYING)
 WEIGHTING = sorted(DEFENSES.keys() - NOISY - {"trimmed-mean", "median"})
 # A sum of distances to all clients, the far one included, may order the others anew when that one moves.
 DEAF_TO_THE_REJECTED = sorted(set(REJECTING) - {"krum, all neighbours", "trimmed-mean, whole updates"})

@@ -24,6 +24,7 @@ STRATEGIES: dict[str, dict[str, Any]] = {
     "trimmed-mean": {"trim_ratio": 0.3},
     "norm-clip-noise": {"clip": 1.0, "noise": 0.001},
     "flame": {},
+    "loss-forest": {"warmup_rounds": 0},
 }
 
 CASES: dict[str, dict[str, Any]] = {

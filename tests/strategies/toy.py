@@ -1,5 +1,6 @@
 """A federation of numpy clients, one of which may misbehave in a chosen way."""
 
+import dataclasses
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -9,13 +10,31 @@ from flwr.clientapp import ClientApp
 from numpy.typing import NDArray
 
 from fedsec.engine.local import FIRST_NODE, LocalGrid
-from fedsec.strategies import Flame, Krum, Median, MultiKrum, NormClipNoise, RobustFedAvg, RobustStrategy, TrimmedMean
+from fedsec.strategies import (
+    Flame,
+    Krum,
+    LossForest,
+    Median,
+    MultiKrum,
+    NormClipNoise,
+    RobustFedAvg,
+    RobustStrategy,
+    TrimmedMean,
+)
 
 Arrays = dict[str, NDArray[Any]]
 Fault = Callable[[Arrays, dict[str, Any]], None]
 
 CLIENTS = 9
 BAD = 4
+
+
+def past_warmup(**options: Any) -> LossForest:
+    """Return a loss forest that asks its forest from the first round on."""
+    strategy = LossForest(**options)
+    strategy.memory = dataclasses.replace(strategy.memory, rounds=strategy.warmup_rounds + 1)
+    return strategy
+
 
 MAKERS: dict[str, Callable[..., RobustStrategy]] = {
     "fedavg": RobustFedAvg,
@@ -25,6 +44,7 @@ MAKERS: dict[str, Callable[..., RobustStrategy]] = {
     "median": Median,
     "norm-clip-noise": lambda **kw: NormClipNoise(1.0, 0.01, **kw),
     "flame": Flame,
+    "loss-forest": past_warmup,
 }
 """A strategy that works with eight and nine clients, for every name in ``STRATEGIES``."""
 
