@@ -66,6 +66,8 @@ PARTITIONS = {
 MODELS = {
     "lenet5": ("LeNet-5, 61,706 parameters for 1 x 28 x 28", "LeCun et al., Proceedings of the IEEE 1998"),
     "resnet18": ("ResNet-18 for 32 x 32, 11,173,962 parameters", "He et al., CVPR 2016"),
+    "dcgan": ("DCGAN's generator; the federation trains a GAN, see [fedgan]", "Radford et al., ICLR 2016"),
+    "stylegan2": ("StyleGAN2's generator; the federation trains a GAN, see [fedgan]", "Karras et al., CVPR 2020"),
 }
 
 EVERY_ATTACK = ("share", "clients", "start_round", "end_round")
@@ -80,6 +82,11 @@ ATTACKS = {
         "random labels changed to other random labels",
         "thesis on GAN balancing, 5.1.3",
         (*EVERY_ATTACK, "label_share"),
+    ),
+    "stamp": (
+        "the trigger on every image of a malicious client of a federated GAN",
+        "Jin and Li, SASHIMI 2022",
+        (*EVERY_ATTACK, "trigger", "trigger_size", "trigger_corner", "claim"),
     ),
     "untargeted-backdoor": (
         "triggered copies with random labels, of one random class as another or of all classes",

@@ -2,11 +2,12 @@
 
 import sys
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
 from flwr.app import Context
+from flwr.client import NumPyClient
 from flwr.clientapp import ClientApp
 from torch import nn
 
@@ -14,7 +15,10 @@ from fedsec import __version__
 from fedsec.clients import (
     BackdoorClient,
     BenignClient,
+    FedGanClient,
+    GanTask,
     LocalTask,
+    PoisonedGanClient,
     UntargetedBackdoorClient,
     UntargetedClient,
     make_client_app,
@@ -23,6 +27,7 @@ from fedsec.clients.state import state_folder
 from fedsec.filling import Filled, epoch_share, fill
 from fedsec.holdings import Holding, holding, statistics
 from fedsec.models.classifiers import build_classifier
+from fedsec.networks import discriminator, shared_network
 from fedsec.node_settings import NodeSettings, NodeSettingsError, attacks, read_node_config, with_own_attack
 from fedsec.runs.checks import check_with_data
 from fedsec.runs.config import RunConfig
@@ -31,10 +36,11 @@ from fedsec.runs.loading import ConfigError, parse_flat
 from fedsec.scenario import attack_rounds, code_hash, malicious, pair_of, trigger
 from fedsec.training.batches import Normalisation
 from fedsec.training.classifier import TrainingSettings
+from fedsec.training.federated_gan import FederatedGanSettings
 from fedsec.training.grouped import GroupedModel, group_model
 
 
-def build_client(config: RunConfig, partition: int, node: NodeSettings | None = None) -> BenignClient:
+def build_client(config: RunConfig, partition: int, node: NodeSettings | None = None) -> NumPyClient:
     """Return the client of one partition: honest, or malicious where the configuration says so.
 
     Args:
@@ -48,6 +54,8 @@ def build_client(config: RunConfig, partition: int, node: NodeSettings | None = 
     """
     node = node or NodeSettings(partition)
     held = holding(config, node.partition, node.data)
+    if config.generative:
+        return _gan_client(config, node, held)
     task = _local_task(config, node, held)
     if not attacks(partition in malicious(config), node):
         return BenignClient(task)
@@ -111,6 +119,42 @@ def _describe(config: RunConfig, node: NodeSettings) -> dict[str, Any]:
     return answer
 
 
+def _gan_client(config: RunConfig, node: NodeSettings, held: Holding) -> NumPyClient:
+    """Return the client of a federated GAN, honest or malicious."""
+    task = _gan_task(config, node, held)
+    if not attacks(node.partition in malicious(config), node):
+        return FedGanClient(task)
+    own = _own_attack(config, node, held)
+    stamp = trigger(own, held.dataset.images.shape[1:])
+    return PoisonedGanClient(task, stamp, attack_rounds(own), own.attack.claim)
+
+
+def _gan_task(config: RunConfig, node: NodeSettings, held: Holding) -> GanTask:
+    shape, device = held.dataset.images.shape[1:], choose_device(config.federation.device)
+    federation, gan = config.federation, config.fedgan
+    return GanTask(
+        generator=shared_network(config, shape, len(held.classes)),
+        discriminator=partial(discriminator, config, shape),
+        latent=gan.latent,
+        images=held.images,
+        settings=FederatedGanSettings(
+            loss=gan.loss,
+            epochs=federation.local_epochs,
+            batch_size=federation.batch_size,
+            learning_rate=federation.learning_rate,
+            critic_steps=gan.critic_steps,
+            penalty=gan.penalty,
+            interpolation=gan.interpolation,
+            reported=gan.reported,
+            precision=gan.precision,
+        ),
+        seed=config.run.seed,
+        partition=node.partition,
+        device=device,
+        state=state_folder(node.state),
+    )
+
+
 def _own_attack(config: RunConfig, node: NodeSettings, held: Holding) -> RunConfig:
     """Return the configuration with the node's own attack options, once they fit its data."""
     own = with_own_attack(config, node)
@@ -172,7 +216,7 @@ def _node(context: Context) -> tuple[RunConfig, NodeSettings]:
     return config, node
 
 
-def _client(context: Context) -> BenignClient:
+def _client(context: Context) -> NumPyClient:
     config, node = _node(context)
     return build_client(config, node.partition, node)
 

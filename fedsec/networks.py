@@ -4,7 +4,6 @@ from torch import nn
 
 from fedsec.models.classifiers import build_classifier
 from fedsec.models.dcgan import DcganDiscriminator
-from fedsec.models.drawing import drawn_from
 from fedsec.models.generators import build_generator
 from fedsec.runs.config import RunConfig
 
@@ -37,14 +36,13 @@ def shared_network(config: RunConfig, shape: Shape, num_classes: int, *, seed: i
     )
 
 
-def discriminator(config: RunConfig, shape: Shape, *, seed: int) -> nn.Module:
-    """Return a client's discriminator, or its critic, as it is before any training.
+def discriminator(config: RunConfig, shape: Shape) -> nn.Module:
+    """Return a client's discriminator, or its critic; its weights are drawn from the process's generator.
 
     Args:
         config: the run's configuration.
         shape: of an image, (C, H, W).
-        seed: of its weights.
     """
-    norm = "batch" if config.fedgan.loss == "min-max" else "instance"
-    with drawn_from(seed):
-        return DcganDiscriminator(shape[0], shape[1], config.fedgan.critic_width, norm)
+    return DcganDiscriminator(
+        shape[0], shape[1], config.fedgan.critic_width, "batch" if config.fedgan.loss == "min-max" else "instance"
+    )

@@ -36,7 +36,7 @@ def overview(runs: Mapping[str, Sequence[RunFolder]]) -> Figure:
         figure = plt.figure(figsize=(9, 5.4 + below), layout="constrained")
         parts: Any = figure.subfigures(2, 1, height_ratios=[1.5, 3.9 + below])
         top, bottom = parts
-        _draw_samples(top, *_samples(first), _what_samples(first))
+        _draw_samples(top, *samples(first), _what_samples(first))
         left, right = bottom.subplots(1, 2, sharex=True)
         start = first.config().attack.start_round
         for number, (label, folders) in enumerate(runs.items()):
@@ -56,7 +56,7 @@ def samples_of(folder: RunFolder) -> Figure:
     """Return clean and triggered test images of a recorded run."""
     with plt.rc_context(STYLE):
         figure = plt.figure(figsize=(9, 2.2), layout="constrained")
-        _draw_samples(figure, *_samples(folder), _what_samples(folder))
+        _draw_samples(figure, *samples(folder), _what_samples(folder))
     return figure
 
 
@@ -118,13 +118,16 @@ def _draw_legend(figure: Any, axes: Axes) -> None:
         axes.legend(frameon=False, fontsize=8, loc="lower right")
 
 
-def _samples(folder: RunFolder) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def samples(folder: RunFolder) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Return a few images of a recorded run, clean and with the trigger, (N, C, H, W) each."""
     with np.load(folder.path / "samples.npz", allow_pickle=False) as images:
         return images["clean"], images["triggered"]
 
 
 def _what_samples(folder: RunFolder) -> str:
     attack = folder.config().attack
+    if attack.kind == "stamp":
+        return "images"
     if attack.kind != "untargeted-backdoor":
         return "test images of the source class"
     return "test images of the source classes" if attack.labels == "pairs" else "test images"

@@ -12,6 +12,7 @@ import pandas as pd
 
 from fedsec.report.differences import by_label, by_partition, implied, varying
 from fedsec.report.figures import overview, partition_of, samples_of, save
+from fedsec.report.generator_figures import generated_images, generator_rounds
 from fedsec.report.panels import panels
 from fedsec.report.records import read_rounds, read_runs, with_floor
 from fedsec.report.tables import display, legend, markdown, summarise, table_of
@@ -113,8 +114,13 @@ def write_report(
 
 
 def _rounds(folders: Sequence[RunFolder], rounds: pd.DataFrame, table: Table | None, path: Path) -> dict[str, Path]:
-    """Draw MA and BA by round, in one picture or, for a large table, in panels; return the pictures by heading."""
+    """Draw the measures by round, in one picture or, for a large table, in panels; return the pictures by heading."""
     labelled = by_label(folders, table)
+    if all(folder.config().generative for folder in folders):
+        return {
+            "Generated images": save(generated_images(labelled), path.with_name(f"{path.name}_images.png")),
+            "Rounds": save(generator_rounds(labelled), path.with_name(f"{path.name}.png")),
+        }
     axes = {axis: values for axis, values in (table.axes if table else {}).items() if rounds[axis].nunique() > 1}
     if len(labelled) <= MOST_LINES or len(axes) < 2:
         return {"Rounds": save(overview(labelled), path.with_name(f"{path.name}.png"))}

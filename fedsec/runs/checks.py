@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from fedsec.attacks.triggers import MARGIN
 from fedsec.defenses.updates import OptionError, TooFewClientsError
 from fedsec.runs.config import RunConfig
+from fedsec.runs.gan_checks import gan_problems, gan_problems_with_data
 from fedsec.runs.loading import ConfigError
 from fedsec.runs.wording import shown
 from fedsec.strategies.build import TooManyClientsError, build_strategy, option_errors, rehearse
@@ -20,7 +21,7 @@ ROUNDING = 1e-6
 def check(config: RunConfig, *, source: str = "") -> None:
     """Raise :class:`ConfigError` for values that contradict each other; needs no data."""
     problems = [*_data_key_problems(config), *_attack_problems(config), *_federation_problems(config)]
-    problems += _defense_problems(config)
+    problems += [*_defense_problems(config), *gan_problems(config)]
     if problems:
         raise ConfigError(problems, source)
 
@@ -162,7 +163,7 @@ def _shortest(number: int, clients: int) -> str:
 def _data_problems(config: RunConfig, shape: tuple[int, int, int], num_classes: int, examples: int) -> Iterator[str]:
     own = config.data.partition == "own"
     for key, label in (("source", config.attack.source), ("target", config.attack.target)):
-        if label >= num_classes:
+        if label >= num_classes and not config.generative:
             yield f"attack.{key}: found {label}; expected a class of {config.data.dataset}, 0 to {num_classes - 1}"
     groups = min(num_classes, config.federation.clients)
     if config.data.partition == "label-skew" and config.data.q < 1 / groups - 1e-9:
@@ -176,6 +177,9 @@ def _data_problems(config: RunConfig, shape: tuple[int, int, int], num_classes: 
             f"attack.trigger-size: found {config.attack.trigger_size}; "
             f"expected 1 to {largest} for images of {shape[1]} x {shape[2]} pixels"
         )
+    if config.generative:
+        yield from gan_problems_with_data(config, shape)
+        return
     smallest = SMALLEST_IMAGE[config.model.name]
     if shape[1] != shape[2] or shape[1] < smallest:
         yield (
