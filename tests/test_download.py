@@ -10,6 +10,8 @@ import pytest
 from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
 from flwr.app.message import make_message
 from flwr.clientapp import ClientApp
+from flwr.proto.message_pb2 import ObjectTree
+from flwr.proto.runtime_pb2 import PullAppMessagesResponse
 from flwr.supercore.inflatable.inflatable_object import add_header_to_object_body
 from flwr.superlink.grid import HttpGrid
 
@@ -107,6 +109,32 @@ def test_a_reply_beyond_its_bounds_is_refused_and_the_others_come(
     assert replies[HONEST].content["arrays"]["weight"].numpy().max() == 1.0
     assert DEEDS[deed][1] in (refusal(replies[HOSTILE]) or "")
     assert peak < HIGHEST_BYTES
+
+
+def test_of_a_million_tiny_arrays_not_even_the_names_are_read(
+    link: tuple[FakeSuperLink, HttpGrid], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake, grid = link
+    guarded, asked = GuardedGrid(grid), questions()
+    ids = list(guarded.push_messages(asked))
+    for question in asked:
+        fake.put(answer(question))
+    evil, honestly = asked[1].metadata.message_id, fake.answer
+    about, tree = fake.replies.pop(evil)
+    tree.MergeFromString(ObjectTree(children=[ObjectTree(object_id="0" * 64)]).SerializeToString() * 1_000_000)
+    listed = PullAppMessagesResponse(messages_list=[about], message_object_trees=[tree]).SerializeToString()
+
+    def reply_to(path: str, body: bytes) -> bytes:
+        return listed if path.endswith("pull-messages") and evil.encode() in body else honestly(path, body)
+
+    monkeypatch.setattr(fake, "answer", reply_to)
+    tracemalloc.start()
+    replies = {reply.metadata.src_node_id: reply for reply in guarded.pull_messages(ids)}
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert replies[HONEST].has_content()
+    assert "the list of its objects would take 68" in (refusal(replies[HOSTILE]) or "")
+    assert peak < 4 << 20
 
 
 def test_what_the_pieces_add_up_to_counts(link: tuple[FakeSuperLink, HttpGrid]) -> None:
