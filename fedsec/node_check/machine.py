@@ -15,7 +15,6 @@ from fedsec.node_check.finding import Finding
 from fedsec.node_settings import NodeSettings, NodeSettingsError, attacks, with_own_attack
 from fedsec.runs.config import RunConfig
 from fedsec.scenario import malicious
-from fedsec.training.parameters import get_arrays
 
 MIB = 2**20
 PROCESS_BYTES = 1024 * MIB
@@ -109,5 +108,4 @@ def _disk(name: str, folder: Path, need: int) -> Finding:
 
 
 def _model_bytes(config: RunConfig, node: NodeSettings) -> int:
-    arrays = get_arrays(build_client(config, node.partition, node).task.model)
-    return sum(array.nbytes for array in arrays.values())
+    return sum(array.nbytes for array in build_client(config, node.partition, node).get_parameters({}))
