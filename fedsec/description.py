@@ -66,7 +66,7 @@ def describe(
     dealt = None if own else partition_hash(partitions(config))
     _check_same_data(folder, earlier, dealt, held)
     start, starts = _start(config, about, last_round), _starts(earlier)
-    notices = _notices(config, held, attackers) + _changes(starts, start)
+    notices = _notices(config, held, attackers) + _idle(strategy, config) + _changes(starts, start)
     starts.append(start)
     folder.write_environment(
         {
@@ -163,6 +163,14 @@ def _notices(config: RunConfig, counts: Mapping[int, Sequence[int]], attackers: 
     if why := shortage(config):
         notices.append(f"a round from which a single client is dropped will be skipped: {why}")
     return notices
+
+
+def _idle(strategy: RobustStrategy, config: RunConfig) -> list[str]:
+    """Tell of a defense whose warm-up is as long as the run."""
+    warmup, rounds = getattr(strategy, "warmup_rounds", None), config.federation.rounds
+    if warmup is None or rounds > warmup + 1:
+        return []
+    return [f"with defense.warmup-rounds = {warmup} detection begins in round {warmup + 2}, and the run has {rounds}"]
 
 
 def _lacking(config: RunConfig, client: int, class_counts: Sequence[int]) -> str:

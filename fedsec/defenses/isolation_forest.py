@@ -29,8 +29,8 @@ def isolation_scores(values: Vector, rng: np.random.Generator) -> Vector:
     if n == 0 or ordered[0] == ordered[-1]:
         return np.full(n, 0.5)
     waits = np.full((TREES, n), np.inf)  # the last of a row stands for the end of the values
-    with np.errstate(divide="ignore", over="ignore"):  # equal values are never parted
-        waits[:, :-1] = rng.standard_exponential((TREES, n - 1)) / np.diff(ordered)
+    with np.errstate(divide="ignore", over="ignore"):  # equal values are never parted, 0.0 and -0.0 neither
+        waits[:, :-1] = rng.standard_exponential((TREES, n - 1)) / np.abs(np.diff(ordered))
     scores = np.empty(n)
     scores[order] = 2.0 ** (-_path_lengths(waits).mean(axis=0) / average_path(np.array([n]))[0])
     return scores

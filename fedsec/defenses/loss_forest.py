@@ -108,7 +108,7 @@ def loss_forest(
     if memory.rounds > options.warmup_rounds:  # t > m
         scores = np.ones(len(updates))
         scores[usable] = isolation_scores(losses[usable], rng)
-        known = _decayed(known, _outliers(losses, scores, options), options)
+        known = _decayed(known, outliers(losses, scores, options), options)
     weights = np.where(usable, np.exp(known.log_weights - known.log_weights[usable].max()), 0.0)
     weights /= weights.sum()
     return Verdict(weighted_sum(updates.deltas, weights), weights, scores), memory.updated(known)
@@ -131,7 +131,7 @@ def _smoothed(losses: Vector, known: LossMemory, options: ForestOptions) -> Vect
     return np.where(np.isnan(known.losses), losses, share * known.losses + (1.0 - share) * losses)
 
 
-def _outliers(losses: Vector, scores: Vector, options: ForestOptions) -> BoolVector:
+def outliers(losses: Vector, scores: Vector, options: ForestOptions) -> BoolVector:
     """Return O (n,): whom the forest flags and the options do not spare."""
     flagged = scores > 0.5
     usable = losses[np.isfinite(losses)]
@@ -144,15 +144,20 @@ def _outliers(losses: Vector, scores: Vector, options: ForestOptions) -> BoolVec
     return flagged
 
 
-def _decayed(known: LossMemory, outliers: BoolVector, options: ForestOptions) -> LossMemory:
+def is_valid(flagged: BoolVector, options: ForestOptions) -> bool:
+    """Tell whether so many of the clients (n,) are flagged that the answer counts; nobody is always a valid answer."""
+    n, found = len(flagged), int(flagged.sum())
+    return found == 0 or found < (n / 2 if options.gate == "half" else n // 2)
+
+
+def _decayed(known: LossMemory, flagged: BoolVector, options: ForestOptions) -> LossMemory:
     """Return the round's clients after lines 13 to 16 of algorithm 1, and those not flagged recovered."""
-    n, found = len(outliers), int(outliers.sum())
-    if found >= (n / 2 if options.gate == "half" else max(n // 2, 1)):
-        return known  # a void answer: it flags nobody, and clears nobody either
-    counts = known.counts + outliers
-    log_weights = known.log_weights + np.where(outliers, counts * math.log(options.decay), 0.0)
+    if not is_valid(flagged, options):
+        return known  # nobody is flagged, and nobody is cleared either: or else attackers who void rounds recover
+    counts = known.counts + flagged
+    log_weights = known.log_weights + np.where(flagged, counts * math.log(options.decay), 0.0)
     if options.recovery > 0.0:  # w + r (1 - w), for N w
         with np.errstate(divide="ignore"):
             back = np.logaddexp(log_weights + np.log(1.0 - options.recovery), math.log(options.recovery))
-        log_weights = np.where(outliers, log_weights, back)
+        log_weights = np.where(flagged, log_weights, back)
     return replace(known, counts=counts, log_weights=log_weights)
