@@ -44,7 +44,7 @@ def check_data(config: RunConfig, node: NodeSettings) -> tuple[list[Finding], Ho
     try:
         held = holding(config, node.partition, node.data)
     except (DataError, OSError) as error:
-        return [Finding("data", False, str(error))], None
+        return [Finding("data", False, str(error).removeprefix("data: "))], None
     count, shape = len(held.labels), " x ".join(str(size) for size in held.dataset.images.shape[1:])
     if count == 0:
         return [Finding("data", False, f"partition {node.partition} holds no example; expected at least one")], None

@@ -52,7 +52,7 @@ def _settings(node_config: str) -> NodeSettings:
     try:
         found = parse_config_args([node_config])
     except Exception as error:  # Flower's own error is one of its command line
-        raise NodeSettingsError(f"node-config: {getattr(error, 'message', error)}") from None
+        raise NodeSettingsError(str(getattr(error, "message", error))) from None
     if misspelt := [problem for key in found if (problem := suspicion(key))]:
         raise NodeSettingsError(misspelt[0])
     node = read_node_config(found)

@@ -73,7 +73,8 @@ def test_a_node_configuration_that_cannot_be_is_the_first_line(node_config: str,
 
 
 def test_data_that_is_not_there_or_not_labelled_is_told(tmp_path: Path) -> None:
-    assert "there is no such folder" in lines("partition-id=0 data='/no/where'")["data"][1]
+    told = lines("partition-id=0 data='/no/where'")["data"][1]
+    assert told == "found '/no/where', and there is no such folder; expected one with the data set"
     bad = write_both(tmp_path / "bad", GREY, [0, 1, -1, 0, 1, 2])
     assert "has unlabelled examples" in lines(f"partition-id=0 data='{bad}'")["data"][1]
     (tmp_path / "empty").mkdir()
