@@ -12,11 +12,13 @@ from typing import Literal
 import torch
 from torch import nn
 
+from fedsec.training.federated_gan_augmentation import Augmentation
 from fedsec.training.gan_networks import Precision, arithmetic
 
 Loss = Literal["min-max", "wgan-gp"]
 GeneratorLoss = Literal["non-saturating", "saturating"]
 Interpolation = Literal["uniform", "normal"]
+Augment = Literal["none", "ada"]
 Reported = Literal["epoch-mean", "last-batch"]
 
 
@@ -38,6 +40,11 @@ class FederatedGanSettings:
         reported: which loss of the generator the server is told, of the last epoch. The paper leaves it open; the
             reference code tells the last batch's.
         precision: ``"bf16"``, ``"float32"``, or ``"auto"``: bf16 where the processor computes in it.
+        augment: min-max, whether the discriminator sees its images augmented. Paper and reference code name
+            StyleGAN2-ADA and take its generator alone: ``"none"``. ``"ada"`` adds the augmentation.
+
+    Raises:
+        ValueError: adaptive augmentation with a critic, whose scores do not tell how well it knows its images.
     """
 
     loss: Loss = "min-max"
@@ -50,6 +57,12 @@ class FederatedGanSettings:
     generator_loss: GeneratorLoss = "non-saturating"
     reported: Reported = "epoch-mean"
     precision: Precision = "auto"
+    augment: Augment = "none"
+
+    def __post_init__(self) -> None:
+        """Refuse what has no meaning."""
+        if self.augment == "ada" and self.loss != "min-max":
+            raise ValueError(f'augment "ada" needs the loss "min-max"; got "{self.loss}".')
 
     @property
     def batches_in_a_step(self) -> int:
@@ -71,6 +84,7 @@ class LocalPair:
         settings: how they train.
         draws: CPU generator of noise and mixtures, so that they are the same on every device.
         autocast: in which arithmetic the networks compute.
+        augmentation: of what the discriminator sees, where there is one.
     """
 
     generator: nn.Module
@@ -82,6 +96,7 @@ class LocalPair:
     settings: FederatedGanSettings
     draws: torch.Generator
     autocast: Callable[[], torch.autocast]
+    augmentation: Augmentation | None
 
     def fake(self, number: int) -> torch.Tensor:
         """Return ``number`` generated images, (number, C, H, W) float32."""
@@ -90,6 +105,10 @@ class LocalPair:
         with self.autocast():
             images: torch.Tensor = self.generator(z.to(self.device), **more)
         return images.float()
+
+    def shown(self, images: torch.Tensor) -> torch.Tensor:
+        """Return real or generated images as the discriminator is to see them."""
+        return self.augmentation(images, self.draws) if self.augmentation else images
 
     def scores(self, *batches: torch.Tensor) -> list[torch.Tensor]:
         """Return what the discriminator gives to each image, (N,) float32 for each batch.
@@ -131,6 +150,7 @@ def new_local_pair(
         settings,
         draws,
         arithmetic(settings.precision, device),
+        Augmentation() if settings.augment == "ada" else None,
     )
 
 

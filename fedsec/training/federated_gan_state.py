@@ -28,12 +28,16 @@ class StateMismatchError(ValueError):
 
 
 def to_arrays(pair: LocalPair) -> Arrays:
-    """Return copies of the discriminator's weights and buffers, and of both optimisers' moments and steps."""
+    """Return copies of the discriminator's weights and buffers, and of both optimisers' moments and steps.
+
+    Where the discriminator sees augmented images, how likely a change is goes with them.
+    """
     tensors = {f"discriminator.{name}": tensor for name, tensor in pair.discriminator.state_dict().items()}
     for part, network, optimiser in _optimisers(pair):
         for name, parameter in network.named_parameters():
             tensors |= {f"{part}.{name}.{key}": kept for key, kept in optimiser.state.get(parameter, {}).items()}
-    return {name: tensor.detach().cpu().numpy().copy(order="C") for name, tensor in tensors.items()}
+    arrays: Arrays = {name: tensor.detach().cpu().numpy().copy(order="C") for name, tensor in tensors.items()}
+    return arrays | {"augmentation": pair.augmentation.to_array()} if pair.augmentation else arrays
 
 
 def from_arrays(pair: LocalPair, arrays: Mapping[str, NDArray[np.generic]]) -> None:
@@ -45,7 +49,9 @@ def from_arrays(pair: LocalPair, arrays: Mapping[str, NDArray[np.generic]]) -> N
         StateMismatchError: a name is none of this pair's state, is missing, or its array has another shape; the pair
             is as it was.
     """
-    _check(arrays, _shapes(pair))
+    _check(arrays, *_shapes(pair))
+    if pair.augmentation:
+        pair.augmentation.from_array(arrays["augmentation"])
     with torch.no_grad():
         for name, tensor in pair.discriminator.state_dict().items():
             tensor.copy_(_tensor(arrays[f"discriminator.{name}"]))
@@ -76,19 +82,18 @@ def _shapes(pair: LocalPair) -> tuple[dict[str, tuple[int, ...]], list[list[str]
             first, *moments = (f"{part}.{name}.{key}" for key in MOMENTS[type(optimiser)])
             shapes |= {first: ()} | {key: tuple(parameter.shape) for key in moments}
             together.append([first, *moments])
-    return shapes, together
+    return shapes | ({"augmentation": (3,)} if pair.augmentation else {}), together
 
 
 def _check(
-    arrays: Mapping[str, NDArray[np.generic]], expected: tuple[dict[str, tuple[int, ...]], list[list[str]]]
+    arrays: Mapping[str, NDArray[np.generic]], shapes: dict[str, tuple[int, ...]], together: list[list[str]]
 ) -> None:
-    shapes, together = expected
     for name, array in arrays.items():
         if name not in shapes:
             raise StateMismatchError(f"'{name}' is none of this pair's state")
         if tuple(array.shape) != shapes[name]:
             raise StateMismatchError(f"'{name}' must have shape {shapes[name]}; got {tuple(array.shape)}")
-    needed = {name for name in shapes if name.startswith("discriminator.")}
+    needed = {name for name in shapes if name.startswith(("discriminator.", "augmentation"))}
     needed |= {name for names in together if not arrays.keys().isdisjoint(names) for name in names}
     missing = sorted(needed - arrays.keys())
     if missing:

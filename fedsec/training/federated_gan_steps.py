@@ -34,8 +34,11 @@ def min_max_step(pair: LocalPair, real: torch.Tensor) -> Losses:
     see the same generated images, which saves one of two passes through the generator.
     """
     fake = pair.fake(len(real))
-    critic_loss = discriminator_loss(*pair.scores(real, fake.detach()))
+    on_real, on_fake = pair.scores(pair.shown(real), pair.shown(fake.detach()))
+    critic_loss = discriminator_loss(on_real, on_fake)
     descend(pair.discriminator_optimiser, critic_loss)
+    if pair.augmentation:
+        pair.augmentation.observe(on_real)
     loss = _train_generator(pair, fake)
     return loss, critic_loss.detach()
 
@@ -71,7 +74,7 @@ def generator_loss(on_fake: torch.Tensor, reading: GeneratorLoss) -> torch.Tenso
 
 def opposed(pair: LocalPair, fake: torch.Tensor) -> torch.Tensor:
     """Return the generator's loss on the images ``fake`` that it made, whatever the pair's loss is."""
-    (on_fake,) = pair.scores(fake)
+    (on_fake,) = pair.scores(pair.shown(fake))
     return -on_fake.mean() if pair.settings.loss == "wgan-gp" else generator_loss(on_fake, pair.settings.generator_loss)
 
 

@@ -1,4 +1,4 @@
-"""What a client has: sixty digits and a small network."""
+"""What a client has: sixty digits and a small network; for a GAN, sixteen images and a small pair."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,11 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from fedsec.clients import LocalTask
+from fedsec.clients import GanTask, LocalTask
 from fedsec.data.datasets import load
 from fedsec.models.classifiers import build_classifier
+from fedsec.models.dcgan import DcganDiscriminator, DcganGenerator
+from fedsec.models.drawing import drawn_from
 from fedsec.training.batches import Normalisation
 from fedsec.training.classifier import TrainingSettings
+from fedsec.training.federated_gan import FederatedGanSettings
 from fedsec.training.parameters import get_arrays
 
 
@@ -42,3 +45,30 @@ def nothing(task: LocalTask) -> LocalTask:
 def sent() -> list[np.ndarray]:
     """Return the global model that the server sends."""
     return list(get_arrays(build_classifier("lenet5", 1, 28, 10, seed=1)).values())
+
+
+@pytest.fixture
+def gan_task(tmp_path: Path) -> GanTask:
+    """Return the task of partition 3 in a federated GAN: sixteen images in four batches."""
+    return GanTask(
+        generator=_generator(0),
+        discriminator=lambda: DcganDiscriminator(1, 16, 4, "batch"),
+        latent=6,
+        images=np.random.default_rng(1).integers(0, 256, (16, 1, 16, 16), dtype=np.uint8),
+        settings=FederatedGanSettings(batch_size=4, precision="float32"),
+        seed=5,
+        partition=3,
+        device=torch.device("cpu"),
+        state=tmp_path / "state",
+    )
+
+
+@pytest.fixture
+def gan_sent() -> list[np.ndarray]:
+    """Return the global generator that the server sends."""
+    return list(get_arrays(_generator(1)).values())
+
+
+def _generator(seed: int) -> DcganGenerator:
+    with drawn_from(seed):
+        return DcganGenerator(1, 16, 6, 4)
