@@ -1,12 +1,17 @@
 """Every test runs offline, with folders of its own, and with the data sets that need nothing."""
 
 import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from fedsec.data.datasets import load
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+"""Before torch is imported: with a thread for every core in each of pytest's processes, small tensors take up to ten
+times the processor's time, most of it spent waiting. Tests that are about threads set their number."""
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -72,11 +72,12 @@ latent = 4
 
 @pytest.fixture
 def judged(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a network judge that was hardly trained: it has an opinion, and takes little time to have it."""
-    from fedsec.training import extractor
+    """Let networks judge that were hardly trained: they have an opinion, and take little time to have it."""
+    from fedsec.training import extractor, generated_only
 
     monkeypatch.setattr(extractor, "EPOCHS", 1)
     monkeypatch.setattr(extractor, "EXAMPLES", 1)
+    monkeypatch.setattr(generated_only, "EXAMPLES", 500)
 
 
 def test_scores_are_of_every_watched_step_of_the_gans_that_fill_the_classes(
