@@ -100,8 +100,7 @@ def test_its_loss_is_above_the_honest_clients(gan_task: GanTask) -> None:
     for number in range(1, 13):
         replies = [run(client, sent, number)[0] for client in clients]
         losses.append([metrics["loss"] for _, metrics in replies])
-        sent = [
-            np.mean(one, axis=0).astype(one[0].dtype) for one in zip(*(arrays for arrays, _ in replies), strict=True)
-        ]
+        arrays = zip(*(arrays for arrays, _ in replies), strict=True)
+        sent = [np.mean(of_all, axis=0).astype(of_all[0].dtype) for of_all in arrays]
     poisoned, *honest = np.mean(losses[6:], axis=0)
     assert poisoned > max(honest) + 0.5

@@ -8,6 +8,7 @@ import torch
 
 from fedsec.models.dcgan import DcganDiscriminator, DcganGenerator
 from fedsec.models.drawing import drawn_from
+from fedsec.models.stylegan2 import StyleGan2Generator
 from fedsec.training import federated_gan
 from fedsec.training.federated_gan import (
     FederatedGanSettings,
@@ -189,3 +190,20 @@ def test_augmentation_follows_what_is_observed_over_four_batches() -> None:
 def test_a_critic_has_no_adaptive_augmentation() -> None:
     with pytest.raises(ValueError, match='augment "ada" needs the loss "min-max"; got "wgan-gp"'):
         replace(SETTINGS, loss="wgan-gp", augment="ada")
+
+
+def test_noise_inside_the_generator_comes_from_the_pairs_draws_too(images: torch.Tensor) -> None:
+    def styled(seed: int) -> LocalPair:
+        pair = new_pair()
+        with drawn_from(0):
+            generator = StyleGan2Generator(1, 16, LATENT, 8, 128, 16, 2)
+        draws = torch.Generator().manual_seed(seed)
+        return new_local_pair(generator, pair.discriminator, LATENT, SETTINGS, draws, torch.device("cpu"))
+
+    assert not new_pair().noisy
+    seen = list[object]()
+    pair = styled(7)
+    pair.generator.register_forward_pre_hook(lambda _, __, named: seen.append(named["noise"]), with_kwargs=True)
+    assert train_locally(pair, images, order()) == train_locally(styled(7), images, order())
+    assert all(noise is pair.draws for noise in seen)
+    assert len(seen) == 4
