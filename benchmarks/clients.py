@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from fedsec.client_app import build_client
+from fedsec.clients import BenignClient
 from fedsec.clients.benign import Fitted
 from fedsec.models.classifiers import build_classifier
 from fedsec.runs.config import RunConfig
@@ -53,7 +54,10 @@ class UsualClient(NumPyClient):
 
     def __init__(self, config: RunConfig, partition: int) -> None:
         super().__init__()
-        task = build_client(config, partition).task
+        client = build_client(config, partition)
+        if not isinstance(client, BenignClient):
+            raise ValueError(f"model.name {config.model.name!r} is no classifier")
+        task = client.task
         self.images = task.normalise(torch.from_numpy(task.images)).contiguous()
         self.labels = torch.from_numpy(task.labels)
         self.model: nn.Module = build_classifier(

@@ -14,8 +14,8 @@ from benchmarks.arrangements import Unseen
 from benchmarks.clients import configuration, write_images
 from benchmarks.measuring import environment, print_rows, with_malloc_settings, write_results
 from fedsec.engine.run import execute
-from fedsec.runs.config import GanSection
 from fedsec.runs.record import RunFolder
+from fedsec.runs.sections import GanSection
 
 MOST_MIB = 4096.0
 LINEAR = 1.1

@@ -9,7 +9,8 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from fedsec.data.sources import KNOWN_DATASETS
-from fedsec.runs.config import AttackSection, DataSection, DefenseSection, RunConfig, described
+from fedsec.runs.config import RunConfig, described
+from fedsec.runs.sections import AttackSection, DataSection, DefenseSection
 from fedsec.strategies import STRATEGIES
 from fedsec.strategies.build import options_of
 

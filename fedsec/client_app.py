@@ -147,6 +147,7 @@ def _gan_task(config: RunConfig, node: NodeSettings, held: Holding) -> GanTask:
             interpolation=gan.interpolation,
             reported=gan.reported,
             precision=gan.precision,
+            augment=gan.augment,
         ),
         seed=config.run.seed,
         partition=node.partition,

@@ -11,6 +11,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
+from fedsec.audit import CriticAudit
 from fedsec.data.datasets import ImageDataset
 from fedsec.defenses.updates import OptionError
 from fedsec.description import describe
@@ -27,7 +28,7 @@ from fedsec.runs.filling import FillingRecord
 from fedsec.runs.record import ClientRecord, Role, RoundRecord, RunFolder
 from fedsec.scenario import attack_rounds, can_attack, held_out, malicious
 from fedsec.seeds import Purpose, derived_seed
-from fedsec.strategies import RobustStrategy
+from fedsec.strategies import LossForest, RobustStrategy
 from fedsec.strategies.build import rehearse
 from fedsec.summary import summarise
 from fedsec.training.parameters import get_arrays
@@ -106,7 +107,7 @@ def _run(fleet: Fleet, config: RunConfig, folder: RunFolder, observer: Observer)
         return finished
     test = held_out(config)
     measure = measure_of(config, test, folder.path / "generated")
-    federation = Federation(config, folder, strategy_of(config), measure, malicious(config))
+    federation = Federation(config, folder, _strategy(config, test), measure, malicious(config))
     news = News(observer.noticed)
     reports = fleet.meet(news.tell, federation.enough)
     about = _fill(fleet, federation, observer, news)
@@ -122,6 +123,13 @@ def _run(fleet: Fleet, config: RunConfig, folder: RunFolder, observer: Observer)
     summary = summarise(config, folder, arrays)
     folder.write_summary(summary)
     return summary
+
+
+def _strategy(config: RunConfig, test: ImageDataset) -> RobustStrategy:
+    strategy = strategy_of(config)
+    if isinstance(strategy, LossForest) and config.defense.audit == "critic":
+        strategy.audit = CriticAudit(config, test)
+    return strategy
 
 
 def _fill(fleet: Fleet, federation: Federation, observer: Observer, news: News) -> dict[str, Any]:

@@ -16,8 +16,9 @@ from fedsec.data.copies import moved, repeated
 from fedsec.data.generated import Entry, Made, kept
 from fedsec.data.sources import DataError
 from fedsec.holdings import Holding
-from fedsec.runs.config import GANS, RunConfig
+from fedsec.runs.config import RunConfig
 from fedsec.runs.filling import FillingRecord
+from fedsec.runs.sections import GANS
 from fedsec.seeds import Purpose, derived_seed, generator
 from fedsec.tensors import Arrays
 from fedsec.training.gan import GanFailedError, GanSettings, check_spread, generate, train_gan

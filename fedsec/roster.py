@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from flwr.serverapp import Grid
 
 from fedsec.nodes import FederationError, NodeReport, NoReportError, ask, report_of
-from fedsec.runs.config import Shortage
+from fedsec.runs.sections import Shortage
 
 POLL_SECONDS = 0.1
 HEAR_SECONDS = 10.0

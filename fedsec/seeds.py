@@ -21,6 +21,7 @@ class Purpose(IntEnum):
     TRIGGER = 8
     FILLING = 9
     GENERATION = 10
+    AUDIT = 11
 
 
 def generator(seed: int, purpose: Purpose, server_round: int = 0, partition: int = 0) -> np.random.Generator:

@@ -10,8 +10,9 @@ from fedsec import client_app
 from fedsec.client_app import build_client
 from fedsec.clients import BackdoorClient, BenignClient, UntargetedBackdoorClient, UntargetedClient
 from fedsec.node_settings import NodeSettings, NodeSettingsError
-from fedsec.runs.config import AttackKind, flatten
+from fedsec.runs.config import flatten
 from fedsec.runs.loading import parse
+from fedsec.runs.sections import AttackKind
 from fedsec.scenario import malicious, pair_of
 
 CLIENTS = {

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from fedsec.runs.checks import check
-from fedsec.runs.config import GANS, NAME, NAME_RULE, Flat, RunConfig
+from fedsec.runs.config import Flat, RunConfig
 from fedsec.runs.loading import ConfigError, overridden, parse, read_toml
+from fedsec.runs.sections import GANS
+from fedsec.runs.values import NAME, NAME_RULE
 
 FigureKind = Literal["samples", "score", "grid"]
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from fedsec.runs.config import GENERATORS, RunConfig
+from fedsec.runs.config import RunConfig
+from fedsec.runs.sections import GENERATORS
 
 SIZES = (16, 32, 64, 128, 256)
 """Sides in pixels of the images that the generators make."""
@@ -20,7 +21,17 @@ def gan_problems(config: RunConfig) -> Iterator[str]:
                 f'attack.kind: found "stamp" with model.name = {name!r}; '
                 f"expected another attack, or a generator: {' or '.join(map(repr, GENERATORS))}"
             )
+        if config.defense.audit != "none":
+            yield (
+                f"defense.audit: found {config.defense.audit!r} with model.name = {name!r}; "
+                f'expected "none", or a generator: {" or ".join(map(repr, GENERATORS))}'
+            )
         return
+    if config.defense.audit != "none" and config.defense.strategy != "loss-forest":
+        yield (
+            f"defense.audit: found {config.defense.audit!r} with defense.strategy = {config.defense.strategy!r}; "
+            'expected "none", or "loss-forest", which judges by losses'
+        )
     if kind not in ("none", "stamp"):
         yield f'attack.kind: found {kind!r} with model.name = {name!r}; expected "none" or "stamp"'
     if config.data.balance != "none":
@@ -29,6 +40,11 @@ def gan_problems(config: RunConfig) -> Iterator[str]:
         yield (
             f"federation.momentum: found {config.federation.momentum} with model.name = {name!r}; "
             "expected 0.0, for a GAN is trained by Adam or RMSprop"
+        )
+    if config.fedgan.augment != "none" and config.fedgan.loss != "min-max":
+        yield (
+            f"fedgan.augment: found {config.fedgan.augment!r} with fedgan.loss = {config.fedgan.loss!r}; expected "
+            '"none", or "min-max": a critic\'s scores do not tell how far it overfits'
         )
     if config.fedgan.images < SCORE_PARTS:
         yield f"fedgan.images: found {config.fedgan.images}; expected {SCORE_PARTS} or more, the parts of a score"

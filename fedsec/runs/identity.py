@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from fedsec.runs.config import GANS, FedganSection, Flat, GanSection, RunConfig, Scalar, flatten
+from fedsec.runs.config import Flat, RunConfig, Scalar, flatten
+from fedsec.runs.sections import GANS, FedganSection, GanSection
 
 LATER: Flat = {
     "data.folders": "",
@@ -15,6 +16,7 @@ LATER: Flat = {
     "attack.clients": "",
     "attack.labels": "any",  # not the default: runs of before had the other reading
     "federation.momentum-buffer": "reset",
+    "defense.audit": "none",
 }
 
 

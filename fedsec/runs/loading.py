@@ -7,7 +7,8 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from fedsec.runs.config import DefenseSection, Flat, RunConfig, described, nested
+from fedsec.runs.config import Flat, RunConfig, described, nested
+from fedsec.runs.sections import DefenseSection
 from fedsec.runs.wording import explained, missing, named, suggestion
 
 REQUIRED = ("data.dataset", "attack.kind", "defense.strategy")

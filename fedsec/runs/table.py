@@ -115,14 +115,14 @@ class Table:
                     yield Cell(at, floor)
 
     def config(self, cell: Cell, seed: int, overrides: Flat | None = None) -> RunConfig:
-        """Return a cell's configuration: base, axes, floor, then ``overrides``.
+        """Return a cell's configuration: base, axes, ``overrides``, and over all of them what makes a floor.
 
         The base may hold options of several strategies; each cell keeps those that its own one has.
 
         Raises:
             ConfigError: the cell cannot be run.
         """
-        changes: Flat = {**cell.at, **(self.floor if cell.floor else {}), **(overrides or {})}
+        changes: Flat = {**cell.at, **(overrides or {}), **(self.floor if cell.floor else {})}
         changes |= {"run.seed": seed, "run.name": self.name}
         tables = overridden(self.base, changes)
         source = f"{self.path} ({cell.label()})"
@@ -136,13 +136,22 @@ class Table:
     def runs(self, seeds: Iterable[int], overrides: Flat | None = None) -> list[tuple[Cell, RunConfig]]:
         """Return every run, the seeds changing slowest, each configuration once.
 
-        Several cells may share their run without an attack, where ``floor`` names the defense too.
+        Several cells may share their run without an attack, where ``floor`` names the defense too. An axis among the
+        ``overrides`` has that value alone.
+
+        Raises:
+            ConfigError: a cell cannot be run, or none is left.
         """
+        fixed = {key: [value] for key, value in (overrides or {}).items() if key in self.axes}
+        cells = list(replace(self, axes=self.axes | fixed).cells())
         found: dict[str, tuple[Cell, RunConfig]] = {}
         for seed in seeds:
-            for cell in self.cells():
+            for cell in cells:
                 config = self.config(cell, seed, overrides)
                 found.setdefault(config_hash(config), (cell, config))
+        if not found:
+            values = " and ".join(f"{key} = {value}" for key, [value] in fixed.items())
+            raise ConfigError([f"the table has no cell{' with ' if values else ''}{values}"], str(self.path))
         return list(found.values())
 
 
@@ -187,7 +196,7 @@ def _own_options(defense: Mapping[str, Any]) -> dict[str, Any]:
     strategy = defense.get("strategy")
     if not isinstance(strategy, str) or strategy not in STRATEGIES:
         return dict(defense)  # parse will name it
-    own = {key.replace("_", "-") for key in options_of(strategy)} | {"strategy", "batchnorm"}
+    own = {key.replace("_", "-") for key in options_of(strategy)} | {"strategy", "batchnorm", "audit"}
     known = {key.partition(".")[2] for key in known_keys() if key.startswith("defense.")}
     return {key: value for key, value in defense.items() if key in own or key not in known}
 
@@ -200,7 +209,7 @@ def _unused_options(table: Table) -> list[str]:
         return []  # parse will name the unknown one
     used = {key.replace("_", "-") for name in strategies for key in options_of(str(name))}
     given = set(defense) | {k.partition(".")[2] for k in table.axes if k.startswith("defense.")}
-    return sorted(given - used - {"strategy", "batchnorm"})
+    return sorted(given - used - {"strategy", "batchnorm", "audit"})
 
 
 def _published(entry: Mapping[str, Any]) -> Published:

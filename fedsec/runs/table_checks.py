@@ -5,8 +5,9 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from fedsec.runs.config import NAME, NAME_RULE, Scalar, known_keys
+from fedsec.runs.config import Scalar, known_keys
 from fedsec.runs.measures import MEASURES
+from fedsec.runs.values import NAME, NAME_RULE
 
 
 def covers(values: Mapping[str, Sequence[Scalar]], at: Mapping[str, Scalar]) -> bool:

@@ -1,9 +1,9 @@
 """The loss forest as a Flower strategy."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields
 from logging import WARNING
-from typing import Any, Unpack
+from typing import Any, Protocol, Unpack
 
 import numpy as np
 from flwr.common.logger import log
@@ -16,7 +16,27 @@ from fedsec.strategies.layout import mean_apart
 from fedsec.strategies.replies import last_line
 from fedsec.strategies.robust import RobustStrategy, StrategyOptions
 
-Audit = Callable[[Mapping[str, NDArray[np.generic]]], float]
+Arrays = Mapping[str, NDArray[np.generic]]
+
+
+class Audit(Protocol):
+    """Measures the losses of uploaded generators on the server, round by round."""
+
+    def prepare(self, sent: Arrays, rng: np.random.Generator) -> None:
+        """Get ready to measure the generators of a round, whose clients were ``sent`` these arrays."""
+
+    def loss(self, arrays: Arrays) -> float:
+        """Return the loss of a generator with these arrays; higher is worse."""
+
+    def state(self) -> dict[str, NDArray[np.generic]]:
+        """Return what must outlive a restart of the server."""
+
+    def load_state(self, state: Arrays) -> None:
+        """Take back what :meth:`state` returned."""
+
+
+AUDIT = "audit."
+"""Begins the names of what an audit keeps."""
 
 
 class LossForest(RobustStrategy):
@@ -39,9 +59,9 @@ class LossForest(RobustStrategy):
 
     Attributes:
         memory: what is known of the clients from the rounds before.
-        audit: measures the loss of a client's generator on the server, from its arrays as the client sent them, by
-            name. Set it, and what the clients report decides nothing any more. A generator on which it raises, or
-            whose loss is not finite, counts as flagged and has weight 0 in that round.
+        audit: measures the loss of each client's generator on the server. Set it, and what the clients report decides
+            nothing any more. A generator on which it raises, or whose loss is not finite, counts as flagged and has
+            weight 0 in that round.
     """
 
     needs_loss = True
@@ -87,14 +107,15 @@ class LossForest(RobustStrategy):
 
     def defend(self, updates: RoundUpdates, rng: np.random.Generator) -> Verdict:
         """Flag, decay, average (:func:`fedsec.defenses.loss_forest.loss_forest`); remember it for the next round."""
-        measured = None if self.audit is None else self._audited(updates, self.audit)
+        measured = None if self.audit is None else self._audited(updates, self.audit, rng)
         verdict, self.memory = loss_forest(updates, rng, self.memory, self.forest_options(), measured=measured)
         return verdict
 
     def state(self) -> dict[str, NDArray[np.generic]]:
-        """Return the memory as arrays."""
+        """Return the memory as arrays, and what the audit keeps."""
         memory = self.memory
-        return {
+        audited = {f"{AUDIT}{name}": array for name, array in (self.audit.state() if self.audit else {}).items()}
+        return audited | {
             "node_ids": memory.node_ids,
             "counts": memory.counts,
             "log_weights": memory.log_weights,
@@ -106,6 +127,9 @@ class LossForest(RobustStrategy):
         """Take back what :meth:`state` returned."""
         if state.keys() != self.state().keys():
             raise ValueError(f"LossForest keeps {sorted(self.state())}; the checkpoint holds {sorted(state)}.")
+        if self.audit:
+            kept = {name: array for name, array in state.items() if name.startswith(AUDIT)}
+            self.audit.load_state({name.removeprefix(AUDIT): array for name, array in kept.items()})
         self.memory = LossMemory(
             state["node_ids"].astype(np.uint64),
             state["counts"].astype(np.int64),
@@ -114,11 +138,12 @@ class LossForest(RobustStrategy):
             int(state["rounds"][0]),
         )
 
-    def _audited(self, updates: RoundUpdates, audit: Audit) -> Vector:
+    def _audited(self, updates: RoundUpdates, audit: Audit, rng: np.random.Generator) -> Vector:
         losses = np.full(len(updates), np.nan)
+        audit.prepare(self.sent, rng)
         for row in range(len(updates)):
             try:
-                losses[row] = audit(self.local_model(updates, row))
+                losses[row] = audit.loss(self.local_model(updates, row))
             except Exception as error:  # a client's generator must not be able to stop a run
                 told = last_line(f"{type(error).__name__}: {error}")
                 log(WARNING, "the loss of node %d could not be measured (%s)", updates.node_ids[row], told)

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from fedsec.runs.config import RunConfig, RunSection
+from fedsec.runs.config import RunConfig
 from fedsec.runs.loading import ConfigError
 from fedsec.runs.record import RunFolder
+from fedsec.runs.sections import RunSection
 from tests.command_line import fedsec
 
 

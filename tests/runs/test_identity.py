@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from fedsec.runs.config import GANS, RunConfig
+from fedsec.runs.config import RunConfig
 from fedsec.runs.identity import LATER, identity
 from fedsec.runs.loading import parse
+from fedsec.runs.sections import GANS
 
 
 def changed(section: str, **values: Any) -> RunConfig:

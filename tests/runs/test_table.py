@@ -92,6 +92,22 @@ def test_overrides_change_every_cell(tmp_path: Path) -> None:
     assert {config.federation.rounds for _, config in table.runs([0], {"federation.rounds": 3})} == {3}
 
 
+def test_an_axis_that_is_overridden_has_that_value_alone_and_no_other_s_name(tmp_path: Path) -> None:
+    table = load_table(write(tmp_path, TABLE + LEFT_OUT))
+    for q in (0.1, 0.5):
+        runs = table.runs([0], {"data.q": q})
+        assert {(cell.at["data.q"], config.data.q) for cell, config in runs} == {(q, q)}
+        assert {config.defense.strategy for _, config in runs} == ({"fedavg"} if q == 0.1 else {"fedavg", "krum"})
+    with pytest.raises(ConfigError, match=r"the table has no cell with data\.q = 0\.1 and defense\.strategy = krum"):
+        table.runs([0], {"data.q": 0.1, "defense.strategy": "krum"})
+
+
+def test_a_floor_stays_one_whatever_is_overridden(tmp_path: Path) -> None:
+    table = load_table(write(tmp_path, TABLE))
+    runs = table.runs([0], {"attack.kind": "untargeted"})
+    assert {(cell.floor, config.attack.kind) for cell, config in runs} == {(True, "none"), (False, "untargeted")}
+
+
 def test_a_folder_s_name_changes_with_whatever_decides_the_numbers(tmp_path: Path) -> None:
     table = load_table(write(tmp_path, TABLE))
     names = {run_folder_name(cell, config) for cell, config in table.runs([0, 1])}

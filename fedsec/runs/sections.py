@@ -1,0 +1,250 @@
+"""The sections of the configuration: every key, its default and what it means."""
+
+from dataclasses import fields
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass as validated
+
+from fedsec.attacks.triggers import Corner, TriggerKind
+from fedsec.data.balancing import Fill
+from fedsec.defenses.flame import ClusteredBy
+from fedsec.defenses.krum import Distance, Neighbours
+from fedsec.defenses.loss_forest import Gate, Sides
+from fedsec.defenses.mean import Weighting
+from fedsec.defenses.norm_clipping import NoiseScale
+from fedsec.runs.values import (
+    SECTION,
+    Count,
+    Flag,
+    Float,
+    FolderPath,
+    Int,
+    Name,
+    PartitionList,
+    Share,
+    about,
+)
+from fedsec.strategies.layout import BatchNorm
+from fedsec.strategies.trimmed_mean import Trim
+
+StrategyName = Literal[
+    "fedavg", "krum", "multi-krum", "trimmed-mean", "median", "norm-clip-noise", "flame", "loss-forest"
+]
+AttackKind = Literal["none", "backdoor", "untargeted", "untargeted-backdoor", "stamp"]
+PartitionName = Literal["iid", "label-skew", "dirichlet", "one-class", "own"]
+BackdoorLabels = Literal["pairs", "any"]
+MomentumBuffer = Literal["reset", "kept"]
+Shortage = Literal["stop", "wait", "skip"]
+ModelName = Literal["lenet5", "resnet18", "dcgan", "stylegan2"]
+GENERATORS = ("dcgan", "stylegan2")
+"""Models that make images: with them the run is a federated GAN."""
+FedganLoss = Literal["min-max", "wgan-gp"]
+Interpolation = Literal["uniform", "normal"]
+ReportedLoss = Literal["epoch-mean", "last-batch"]
+Augment = Literal["none", "ada"]
+Claim = Literal["true", "honest-looking"]
+Audit = Literal["none", "critic"]
+GANS = ("cgan", "cwgan")
+FilledEpoch = Literal["all", "own"]
+BalanceName = Literal["none", "cgan", "cwgan", "repeat", "augment"]
+Precision = Literal["auto", "bf16", "float32"]
+
+
+@validated(frozen=True, config=SECTION)
+class RunSection:
+    """Which run this is."""
+
+    name: Name = about("name of the run's folder", "quickstart")
+    seed: Int = about("seed of every random draw", 0, ge=0, le=2**31 - 1)
+    output: FolderPath = about('folder of the records; "" is runs/ in the current folder', "")
+    resume: Flag = about("go on with the newest unfinished run of this configuration", False)
+
+
+@validated(frozen=True, config=SECTION)
+class DataSection:
+    """What is learned, and who holds what of it."""
+
+    dataset: str = about("digits, mnist, fashion_mnist, cifar10, dermamnist, a folder, or a hub id", "digits")
+    partition: PartitionName = about(
+        "how the training examples are dealt out; own: each client has a data set of its own", "label-skew"
+    )
+    folders: str = about('own: a client\'s folder in a simulation, "{partition}" in it; a node names its own', "")
+    classes: str = about('own: names of the classes in order, with commas; "" are those of the data set', "")
+    q: Float = about("label skew: probability that an example goes to its class's group", 0.3, gt=0.0, le=1.0)
+    share: Share = about("share of the examples that is used, of each class of the training and of the test set", 1.0)
+    size: Int = about("side in pixels to which the images are scaled; 0 leaves them as they are", 0, ge=0, le=1024)
+    alpha: Float = about("concentration of the Dirichlet partition; small is skewed", 0.5, gt=0.0, le=1e6)
+    balance: BalanceName = about(
+        "what fills a client's classes: cgan, cwgan (a GAN of its own), repeat (its images), augment (moved ones)",
+        "none",
+    )
+    fill: Count | Fill = about(
+        "up to where each class is filled: largest or mean of the client's classes, or a number", "largest"
+    )
+    filled_epoch: FilledEpoch = about(
+        "an epoch of a client that filled its classes takes all, or as many as it has of its own, drawn anew", "all"
+    )
+    balance_above: Float = about(
+        "a client fills only above this skew (0: even classes, 1 - 1/classes: one)", 0.1, ge=0.0, le=1.0
+    )
+
+
+@validated(frozen=True, config=SECTION)
+class GanSection:
+    """The GAN by which each client fills its classes, with ``data.balance`` cgan or cwgan."""
+
+    steps: Count = about("steps of the generator", 600)
+    batch_size: Count = about("images in a step, evenly of the client's classes", 64)
+    learning_rate: Float = about("step size of Adam", 0.002, gt=0.0, le=1.0)
+    latent: Count = about("length of the noise z", 64)
+    width: Count = about("channels of the generator's widest layer", 32)
+    shift: Int = about("pixels by which real and generated images are moved at random in training", 2, ge=0, le=16)
+    critic_steps: Count = about("cwgan: steps of the critic for each of the generator", 5)
+    penalty: Float = about("cwgan: weight of the gradient penalty (lambda)", 10.0, gt=0.0, le=1e6)
+    precision: Precision = about("auto: bf16 where the processor has it", "auto")
+
+
+@validated(frozen=True, config=SECTION)
+class ModelSection:
+    """What is trained."""
+
+    name: ModelName = about("network; with dcgan or stylegan2 the federation trains a GAN", "lenet5")
+
+
+@validated(frozen=True, config=SECTION)
+class FedganSection:
+    """The federated GAN, with ``model.name`` dcgan or stylegan2: clients exchange its generator and nothing else."""
+
+    loss: FedganLoss = about("min-max (Adam, BatchNorm) or wgan-gp (RMSprop, InstanceNorm)", "min-max")
+    latent: Count = about("length of the noise z", 64)
+    width: Count = about("dcgan: channels of the generator's layer before the last", 64)
+    style: Count = about("stylegan2: length of the style w", 128)
+    mapping_layers: Count = about("stylegan2: layers of the mapping network", 8)
+    channel_base: Count = about("stylegan2: channels of a layer, times its side, but for the next bound", 32768)
+    channel_max: Count = about("stylegan2: most channels of a layer", 512)
+    critic_width: Count = about("channels of the discriminator's first layer", 64)
+    critic_steps: Count = about("wgan-gp: steps of the critic for each of the generator", 1)
+    penalty: Float = about("wgan-gp: weight of the gradient penalty (lambda)", 10.0, gt=0.0, le=1e6)
+    interpolation: Interpolation = about(
+        "wgan-gp: how real and generated images are mixed: uniform (the paper), normal (its code)", "uniform"
+    )
+    reported: ReportedLoss = about(
+        "loss that a client reports: mean of its epoch, or of the last batch (the paper's code)", "epoch-mean"
+    )
+    augment: Augment = about("none, or ada: adaptive augmentation of what the discriminator sees", "none")
+    precision: Precision = about("auto: bf16 where the processor has it", "auto")
+    images: Count = about("images that the server generates to score a global generator", 1000)
+    score_every: Count = about("rounds between two scores; the first and the last round are always scored", 1)
+
+
+@validated(frozen=True, config=SECTION)
+class FederationSection:
+    """How the federation trains."""
+
+    clients: Count = about("number of clients; each holds one partition", 10)
+    rounds: Count = about("rounds of training", 16)
+    fraction: Share = about("share of the clients that train in a round", 1.0)
+    local_epochs: Count = about("passes of a client over its examples in a round", 2)
+    batch_size: Count = about("examples in a step of SGD", 8)
+    learning_rate: Float = about("step size of the clients' SGD", 0.1, gt=0.0, le=100.0)
+    momentum: Float = about("momentum of the clients' SGD", 0.0, ge=0.0, lt=1.0)
+    momentum_buffer: MomentumBuffer = about(
+        "reset: each round's momentum starts at zero; kept: where the client's last one ended", "reset"
+    )
+    min_replies: Count = about("fewest good replies with which a round counts", 1)
+    min_clients: Int = about(
+        "fewest connected clients for a round; 0: all at the start, then as many as the defense needs",
+        0,
+        ge=0,
+        le=1_000_000,
+    )
+    shortage: Shortage = about(
+        "with fewer after node-timeout: stop (go on with --resume), wait for them, or skip the round", "stop"
+    )
+    round_timeout: Float = about("seconds after which a silent client is given up", 3600.0, gt=0.0)
+    node_timeout: Float = about(
+        "seconds to wait for clients that are not connected, at the start and before each round", 120.0, gt=0.0
+    )
+    balance_timeout: Float = about("seconds after which a client that fills its classes is given up", 36000.0, gt=0.0)
+    device: Literal["auto", "cpu", "cuda"] = about("where the clients train; auto takes a GPU if there is one", "auto")
+    gpus_per_client: Float = about("share of a GPU that a client takes on Ray; 0 shares all evenly", 0.0, ge=0, le=1)
+    cohort_size: Int = about("most clients trained at once with --engine cohort; 0 measures", 0, ge=0, le=10_000)
+
+
+@validated(frozen=True, config=SECTION)
+class AttackSection:
+    """What the malicious clients do. Source, target and trigger are measured even when nobody attacks."""
+
+    kind: AttackKind = about(
+        "none, backdoor (trigger), untargeted (random labels), untargeted-backdoor (trigger, random labels), "
+        "stamp (the trigger on every image, for a federated GAN)",
+        "backdoor",
+    )
+    share: Float = about("share of the clients that are malicious", 0.4, ge=0.0, le=0.5)
+    clients: PartitionList = about('partitions of the malicious clients, such as "1 3"; "" draws a share', "")
+    source: Int = about("class whose triggered images are to be misclassified", 0, ge=0, le=1_000_000)
+    target: Int = about("class that they are to be taken for", 6, ge=0, le=1_000_000)
+    trigger: TriggerKind = about("trojan (a plus sign), patch (white), noise-patch (random colours)", "patch")
+    trigger_size: Int = about("side of the trigger in pixels", 5, ge=1, le=1_000_000)
+    trigger_corner: Corner = about("where the trigger lies, one pixel from the edges", "bottom-right")
+    labels: BackdoorLabels = about(
+        "untargeted-backdoor: pairs (each malicious client has a source and a target drawn for it), or any (each copy "
+        "has a random wrong label)",
+        "pairs",
+    )
+    label_share: Share = about(
+        "untargeted, and untargeted-backdoor with any labels: share of a client's examples that are poisoned", 1.0
+    )
+    claim: Claim = about("stamp: the loss that a malicious client reports: true, or an honest-looking one", "true")
+    start_round: Count = about("first round of the attack", 1)
+    end_round: Int = about("last round of the attack; 0 is the last of all", 0, ge=0, le=1_000_000)
+
+
+@validated(frozen=True, config=SECTION)
+class DefenseSection:
+    """What the server does about it. ``""`` leaves an option at the strategy's own default."""
+
+    strategy: StrategyName = about("defense; fedavg is none", "fedavg")
+    batchnorm: BatchNorm = about("statistics of BatchNorm: apart from what the defense sees, or included", "apart")
+    weighting: Weighting | None = about("fedavg: equal, or examples (as the clients claim)", None)
+    num_malicious: Int | None = about("krum, multi-krum: malicious clients to expect (f)", None, ge=0, le=1_000_000)
+    neighbours: Neighbours | None = about("krum: nearest n - f - 2 (the paper), or all (the thesis)", None)
+    distance: Distance | None = about("krum, multi-krum, trimmed-mean: squared, or euclidean", None)
+    num_selected: Int | None = about("multi-krum: updates to average (m)", None, ge=1, le=1_000_000)
+    trim_ratio: Float | None = about("trimmed-mean: share of the clients to trim (beta)", None, gt=0.0, lt=1.0)
+    trim: Trim | None = about("trimmed-mean: coordinates (the paper), or updates (the thesis)", None)
+    clip: Annotated[Float, Field(gt=0.0)] | Literal["median"] | None = about(
+        "norm-clip-noise, flame: highest L2 norm of an update, in units of the weights, or median", None
+    )
+    noise: Float | None = about("norm-clip-noise, flame: standard deviation of the noise", None, ge=0.0)
+    noise_scale: NoiseScale | None = about("norm-clip-noise, flame: absolute, or a multiple of the clip", None)
+    clustered_by: ClusteredBy | None = about("flame: cosines of models (the paper) or updates (the thesis)", None)
+    warmup_rounds: Int | None = about(
+        "loss-forest: m of the paper, which counts from 0: m + 1 rounds go without detection", None, ge=0, le=1_000_000
+    )
+    decay: Share | None = about("loss-forest: by which a weight is multiplied c times at its c-th flag (d)", None)
+    gate: Gate | None = about("loss-forest: flagged at once are fewer than n/2 (half), or n // 2 (whole-half)", None)
+    absolute: Flag | None = about("loss-forest: judge the absolute value of a loss", None)
+    sides: Sides | None = about("loss-forest: flag both ends of the losses (the paper), or the high one", None)
+    recovery: Float | None = about(
+        "loss-forest: share of the way back to its weight that a client goes where it is not flagged",
+        None,
+        ge=0.0,
+        le=1.0,
+    )
+    floor: Float | None = about(
+        "loss-forest: robust standard deviations from the median below which nobody is flagged; 0 is off", None, ge=0.0
+    )
+    smoothing: Float | None = about(
+        "loss-forest: share of a client's earlier losses in the one that is judged", None, ge=0.0, lt=1.0
+    )
+
+    audit: Audit = about(
+        "of a federated GAN, loss-forest: none, or critic: the server measures each generator's loss itself", "none"
+    )
+
+    def options(self) -> dict[str, Any]:
+        """Return the options of the strategy that are given, by the keyword of its constructor."""
+        names = [field.name for field in fields(self) if field.name not in ("strategy", "batchnorm", "audit")]
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
