@@ -11,7 +11,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 
-from fedsec import federation
+from fedsec import measuring
 from fedsec.data.datasets import load
 from fedsec.engine.simulation import run_on_ray
 from fedsec.runs.checkpoint import load_checkpoint
@@ -206,7 +206,7 @@ def test_backdoors_of_pairs_rise_and_a_client_without_its_source_is_honest() -> 
 
 def test_a_share_of_the_data_is_dealt_out_and_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
-    monkeypatch.setattr(federation, "Evaluator", lambda *given: sizes.append(len(given[2])) or Evaluator(*given))
+    monkeypatch.setattr(measuring, "Evaluator", lambda *given: sizes.append(len(given[2])) or Evaluator(*given))
     _, folder, _ = run(config(data__share=0.1, federation__rounds=1), "local")
     counts = np.array(folder.environment()["class_counts"])
     np.testing.assert_array_equal(counts.sum(0), np.ceil(np.bincount(load("digits", "train").labels) / 10))
