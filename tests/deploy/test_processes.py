@@ -7,7 +7,6 @@ certificates and secrets fit together, and the nodes are registered, online, hea
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ import pytest
 from tests import processes
 from tests.deploy.compositions import DEPLOY, load, program_of
 from tests.deploy.test_scripts import done
+from tests.deployment.federation import free_port
 
 BIN = Path(sys.executable).parent
 PATIENCE = 180.0
@@ -50,9 +50,7 @@ class Loopback:
     def port(self, address: str) -> int:
         """Return the free port that stands for ``service:port``."""
         if address not in self.ports:
-            with socket.socket() as free:
-                free.bind(("127.0.0.1", 0))
-                self.ports[address] = free.getsockname()[1]
+            self.ports[address] = free_port()
         return self.ports[address]
 
     def start(self, name: str, composition: dict[str, Any]) -> None:

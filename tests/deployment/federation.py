@@ -21,6 +21,8 @@ PROJECT = Path(__file__).parents[2]
 CONNECTION = "remote"
 PORTS = range(20000, 32000)
 """Below those that the system gives to outgoing connections."""
+HANDED_OUT: set[int] = set()
+"""Nobody listens on a port yet when it is handed out: it must not be handed out again."""
 ACTIVATED = "SuperNode ID:"
 """In a SuperNode's log once the SuperLink has taken it."""
 
@@ -246,12 +248,13 @@ class Deployment:
 
 
 def free_port() -> int:
-    """Return a port of this machine that nobody listens on."""
-    for port in random.SystemRandom().sample(PORTS, 100):
+    """Return a port of this machine that nobody listens on, another one each time."""
+    for port in random.SystemRandom().sample(sorted(set(PORTS) - HANDED_OUT), 100):
         with socket.socket() as attempt:
             try:
                 attempt.bind(("127.0.0.1", port))
             except OSError:
                 continue
+            HANDED_OUT.add(port)
             return port
     raise RuntimeError(f"no free port from {PORTS.start} to {PORTS.stop - 1}")

@@ -11,7 +11,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -76,7 +78,9 @@ def run_lab(folder: Path, tell: Tell) -> Outcome:
     file.write_text(RUN_FILE)
     cables = {"server": Cable()} | {f"node{n}": SLOW_CABLE if n == SLOW else Cable() for n in range(5)}
     with Network(folder, cables) as network:
-        pings = {name: measured(network, name) for name in ("node0", f"node{SLOW}")}
+        names = ("node0", f"node{SLOW}")
+        with ThreadPoolExecutor() as threads:
+            pings = dict(zip(names, threads.map(partial(measured, network), names), strict=True))
         for name, found in pings.items():
             say(f"{name} to the server: {found['answered']} of {found['sent']} echoes, {found['median_ms']:.1f} ms")
         server = network.host("server")

@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests import processes
+from tests.deployment.federation import free_port
 
 BIN = Path(sys.executable).parent
 PROJECT = Path(__file__).parents[2]
@@ -59,9 +59,7 @@ class FlowerHome:
 @pytest.fixture(scope="session")
 def flower(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[FlowerHome]:
     folder = tmp_path_factory.mktemp("flower")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     environment = {
         **{key: value for key, value in os.environ.items() if not key.startswith(("FLWR_", "FEDSEC_"))},
         "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
