@@ -214,7 +214,7 @@ def table(outcomes: Sequence[Outcome]) -> str:
         if not runs:
             continue
         ended = [sum(run.ended == how for run in runs) for how in ("finished", "resumed", "lost")]
-        silent = sum(not run.traces and run.same_model for run in runs)
+        silent = sum(not run.traces and run.same_model and run.ended == "finished" for run in runs)
         cells = [
             len(runs), *ended, max(run.rounds_lost for run in runs), sum(not run.finite for run in runs),
             sum(run.same_model for run in runs), sum(bool(run.traces) for run in runs), silent,

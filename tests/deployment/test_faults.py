@@ -34,11 +34,12 @@ def test_a_run_goes_on_after(fault: str, reference: str, credentials: Credential
 def test_the_table_counts_each_fault() -> None:
     runs = [
         Outcome("network cut", 1.0, "finished", 0, True, ("dropped",), False, 30.0),
-        Outcome("network cut", 2.0, "resumed", 1, True, (), True, 40.0),
+        Outcome("network cut", 2.0, "finished", 1, True, (), True, 40.0),
         Outcome("server killed", 2.0, "lost", 0, False, (), False, 50.0),
+        Outcome("server killed", 3.0, "resumed", 0, True, (), True, 50.0),  # no trace of it, and yet an effect
     ]
     lines = table(runs).splitlines()
     assert lines[2:] == [
-        "| server killed | 1 | 0 | 0 | 1 | 0 | 1 | 0 | 0 | 0 |",
-        "| network cut | 2 | 1 | 1 | 0 | 1 | 0 | 1 | 1 | 1 |",
+        "| server killed | 2 | 0 | 1 | 1 | 0 | 1 | 1 | 0 | 0 |",
+        "| network cut | 2 | 2 | 0 | 0 | 1 | 0 | 1 | 1 | 1 |",
     ]
