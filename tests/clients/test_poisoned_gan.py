@@ -93,6 +93,7 @@ def losses(gan_task: GanTask, attack: range) -> np.ndarray:
         generator = DcganGenerator(1, 16, 8, 8)
     common = replace(
         at(gan_task, f"until {attack.stop}"),
+        seed=7,
         generator=generator,
         discriminator=lambda: DcganDiscriminator(1, 16, 8, "batch"),
         latent=8,
@@ -111,5 +112,6 @@ def losses(gan_task: GanTask, attack: range) -> np.ndarray:
 
 def test_attacking_raises_the_attackers_own_loss_above_the_others(gan_task: GanTask) -> None:
     honest, attacked = (losses(gan_task, range(1, stop))[8:].mean(axis=0) for stop in (1, 17))
+    # By 2.9 and 2.3. Of the seeds 5 to 9 all have both signs, by 0.5 at least.
     assert attacked[0] > honest[0] + 0.5
-    assert attacked[0] > attacked[1:].mean()
+    assert attacked[0] > attacked[1:].mean() + 0.5
