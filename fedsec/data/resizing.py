@@ -3,7 +3,6 @@
 import shutil
 import tempfile
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,6 @@ from fedsec.data.datasets import ImageDataset, load
 from fedsec.data.sources import DataError, Split
 
 
-@lru_cache(maxsize=8)
 def load_sized(name: str, split: Split, folder: str = "", size: int = 0) -> ImageDataset:
     """Return :func:`~fedsec.data.datasets.load` with images of ``size`` x ``size`` pixels; 0 leaves them as they are.
 

@@ -38,6 +38,9 @@ class Audit(Protocol):
 AUDIT = "audit."
 """Begins the names of what an audit keeps."""
 
+MEMORY = ("node_ids", "counts", "log_weights", "losses", "rounds")
+"""What the forest itself keeps."""
+
 
 class LossForest(RobustStrategy):
     """Decay by an Isolation Forest of reported losses (Jin and Li, SASHIMI 2022) as a Flower strategy.
@@ -125,11 +128,12 @@ class LossForest(RobustStrategy):
 
     def load_state(self, state: Mapping[str, NDArray[np.generic]]) -> None:
         """Take back what :meth:`state` returned."""
-        if state.keys() != self.state().keys():
-            raise ValueError(f"LossForest keeps {sorted(self.state())}; the checkpoint holds {sorted(state)}.")
+        audited = {name.removeprefix(AUDIT): array for name, array in state.items() if name.startswith(AUDIT)}
+        own = {name: array for name, array in state.items() if not name.startswith(AUDIT)}
+        if own.keys() != set(MEMORY):
+            raise ValueError(f"LossForest keeps {sorted(MEMORY)}; the checkpoint holds {sorted(own)}.")
         if self.audit:
-            kept = {name: array for name, array in state.items() if name.startswith(AUDIT)}
-            self.audit.load_state({name.removeprefix(AUDIT): array for name, array in kept.items()})
+            self.audit.load_state(audited)
         self.memory = LossMemory(
             state["node_ids"].astype(np.uint64),
             state["counts"].astype(np.int64),

@@ -1,6 +1,6 @@
 """The loss forest as a strategy: loss reports of every kind, state, statistics, and losses that the server measures."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,24 @@ REPORTS: dict[str, tuple[Any, str]] = {
 
 NOT_IN_A_RECORD = {"a string", "a flag", "nothing", "a single-precision number of numpy", "a number of 1,000 digits"}
 """What Flower's metrics do not take: the client itself fails, or fedsec's client app puts it elsewhere."""
+
+
+class Audited:
+    """An audit that answers as a function does, and keeps a number."""
+
+    def __init__(self, answer: Callable[[Mapping[str, NDArray[Any]]], Any]) -> None:
+        self.loss = answer
+        self.prepared: list[list[str]] = []
+        self.kept = np.array([7.0])
+
+    def prepare(self, sent: Mapping[str, NDArray[Any]], rng: np.random.Generator) -> None:
+        self.prepared.append(list(sent))
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        return {"kept": self.kept}
+
+    def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        self.kept = state["kept"]
 
 
 def report(value: Any) -> Fault:
@@ -203,10 +221,11 @@ def test_an_audit_gets_each_model_as_its_client_sent_it_and_its_answer_decides()
         return 9.0 if len(seen) == BAD + 1 else 1.0
 
     strategy = past_warmup()
-    strategy.audit = audit
+    strategy.audit = prepared = Audited(audit)
     honest = dict.fromkeys(range(CLIENTS), 1.0) | {0: 9.0}  # it is another one whose report lies apart
     toy_round(strategy, toy_app(of_partition(honest), range(CLIENTS)))
     assert strategy.memory.counts.tolist() == [int(i == BAD) for i in range(CLIENTS)]
+    assert prepared.prepared == [list(initial_arrays())]
     for partition, arrays in enumerate(seen):
         sent = trained(partition, initial_arrays())
         assert list(arrays) == list(sent)
@@ -228,7 +247,7 @@ def test_a_model_on_which_the_audit_fails_has_no_weight(answer: Any) -> None:
         return answer
 
     strategy, alone = LossForest(), LossForest()
-    strategy.audit = audit
+    strategy.audit = Audited(audit)
     arrays, expected = toy_round(strategy, toy_app()), toy_round(alone, toy_app(), GOOD)
     assert strategy.outcome is not None
     assert strategy.outcome.verdict is not None
@@ -242,12 +261,22 @@ def test_a_model_on_which_the_audit_fails_has_no_weight(answer: Any) -> None:
 
 def test_an_audit_that_always_fails_skips_the_round_and_keeps_what_is_known() -> None:
     strategy = past_warmup()
-    strategy.audit = lambda arrays: float("nan")
+    strategy.audit = Audited(lambda arrays: float("nan"))
     before = strategy.memory
     assert toy_round(strategy, toy_app()) is None
     assert strategy.outcome is not None
     assert "could not measure the loss of a single client" in str(strategy.outcome.skipped)
     assert strategy.memory is before
+
+
+def test_what_an_audit_keeps_is_in_the_strategy_s_state() -> None:
+    strategy, again = past_warmup(), LossForest()
+    strategy.audit, again.audit = Audited(lambda arrays: 1.0), Audited(lambda arrays: 1.0)
+    strategy.audit.kept = np.array([3.0])
+    assert "audit.kept" in strategy.state()
+    again.load_state(strategy.state())
+    assert again.audit.kept == 3.0
+    assert again.memory.rounds == strategy.memory.rounds
 
 
 def test_options_are_checked_where_the_strategy_is_built() -> None:
