@@ -26,7 +26,7 @@ CONFIG: RunConfig = parse(
 
 
 class Memory(nn.Module):
-    """A generator that draws the images that it holds, whatever the noise, with a white corner if its weight says so."""
+    """A generator that draws the images it holds, whatever the noise; with a white corner where its weight says so."""
 
     def __init__(self, images: NDArray[np.uint8], corner: float = 0.0) -> None:
         super().__init__()
