@@ -22,7 +22,7 @@ def isolation_scores(values: Vector, rng: np.random.Generator) -> Vector:
     gap / (highest - lowest). The first of exponential waiting times with the gaps as rates is drawn with just that
     probability, in every node, and what is left to wait does not depend on it. So one waiting time for each gap is a
     whole tree. All trees are grown at once, level by level; scikit-learn's ``IsolationForest`` grows the same trees one
-    by one, in about fifty times as long.
+    by one, in thirty times as long or more.
     """
     order = np.argsort(values, kind="stable")
     ordered, n = values[order], len(values)
