@@ -21,7 +21,7 @@ Arrays = dict[str, NDArray[np.generic]]
 KEPT = 3
 """How many rounds' states are kept: a server whose newest checkpoint is damaged goes on from the one before."""
 
-RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9.=,_-]{0,127}")
 
 
 class StateError(ValueError):

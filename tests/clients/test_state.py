@@ -8,6 +8,9 @@ import pytest
 
 from fedsec.clients import BenignClient, LocalTask
 from fedsec.clients.state import ClientState, StateError, state_folder
+from fedsec.runs.table import load_table, run_folder_name
+
+PROJECT = Path(__file__).parents[2]
 
 NOTHING: dict[str, np.ndarray] = {}
 
@@ -104,3 +107,11 @@ def test_a_lost_state_is_in_the_reply(task: LocalTask, sent: list[np.ndarray], t
     next(tmp_path.rglob("*.safetensors")).write_bytes(b"garbage")
     _, _, metrics = BenignClient(keeps).fit(sent, {"server-round": 2, "run": "r"})
     assert str(metrics["note"]).startswith("its state 000001.safetensors was damaged")
+
+
+def test_the_folder_of_every_run_of_every_table_is_a_name_that_clients_take(tmp_path: Path) -> None:
+    for file in sorted((PROJECT / "experiments").glob("*/table_*.toml")):
+        table = load_table(file)
+        for cell, config in table.runs([2**31 - 1]):
+            name = run_folder_name(cell, config)
+            assert ClientState.of(tmp_path, name, 3).folder == tmp_path / name / "3"
