@@ -69,15 +69,21 @@ def once(function: Callable[[], object]) -> Timing:
     return Timing((seconds,), None if before is None or peak is None else max(0.0, peak - before))
 
 
-def in_turn(functions: Mapping[str, Callable[[], object]], repetitions: int = 5) -> dict[str, Timing]:
-    """Time several functions in turn, so that a machine that slows down slows all; their memory is not measured."""
+def in_turn(
+    functions: Mapping[str, Callable[[], object]], repetitions: int = 5, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, Timing]:
+    """Time several functions in turn, so that a machine that slows down slows all; their memory is not measured.
+
+    What computes on one thread may take ``time.process_time`` for its ``clock``: waiting for other work on the machine
+    is not counted then.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in functions}
     for repetition in range(repetitions + 1):
         for name, function in functions.items():
-            start = time.perf_counter()
+            start = clock()
             function()
             if repetition:  # the first one warms up
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append(clock() - start)
     return {name: Timing(tuple(of_one), None) for name, of_one in seconds.items()}
 
 

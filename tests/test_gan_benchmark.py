@@ -56,7 +56,7 @@ def test_the_command_prints_and_writes_what_was_found(
     arguments = ["--few", "5", "--steps", "2", "--seeds", "1", "--repetitions", "1", "--out", str(tmp_path)]
     monkeypatch.setattr(sys, "argv", ["gan", *arguments])
     gan.main()
-    assert "| a step of cwgan, 3 x 32 x 32 | median |" in capsys.readouterr().out
+    assert "| a step of cwgan, 3 x 32 x 32 | median, processor's time |" in capsys.readouterr().out
     assert "accuracy lost <= spread of the seeds" in (tmp_path / "gan.md").read_text()
     written = json.loads((tmp_path / "gan.json").read_text())
     assert set(written["steps"]["cgan"]) == {gan_worth.TEXTBOOK, gan_worth.EXACT, gan_worth.OURS}
