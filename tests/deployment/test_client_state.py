@@ -24,26 +24,39 @@ pytestmark = pytest.mark.slow
 CLASSES = ",".join(map(str, range(10)))
 RUN_FILE = f"""
 [run]
-name = "momentum"
+name = "kept"
 [data]
 dataset = "digits"
 partition = "own"
 classes = "{CLASSES}"
 folders = "FOLDERS"
+SIZE
 [federation]
 clients = 2
 rounds = 2
 local-epochs = 1
 batch-size = 64
 learning-rate = 0.01
-momentum = 0.9
-momentum-buffer = "kept"
 node-timeout = 120.0
+MOMENTUM
 [attack]
 kind = "none"
 [defense]
 strategy = "fedavg"
 """
+GAN = """
+[model]
+name = "dcgan"
+[fedgan]
+width = 4
+critic-width = 4
+images = 20
+"""
+KEEPING = {
+    "momentum": RUN_FILE.replace("SIZE", "").replace("MOMENTUM", "momentum = 0.9\nmomentum-buffer = 'kept'"),
+    "discriminators": RUN_FILE.replace("SIZE", "size = 16").replace("MOMENTUM", "") + GAN,
+}
+"""Files of runs in which clients keep something from round to round, by what it is."""
 
 
 def write_data(folder: Path) -> Path:
@@ -56,11 +69,12 @@ def write_data(folder: Path) -> Path:
 
 
 @pytest.mark.timeout(900)  # 273 s were seen beside a load of 20 on two cores
-def test_momentum_outlives_a_restart_of_server_and_node(
-    deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("kept", KEEPING)
+def test_what_clients_keep_outlives_a_restart_of_server_and_node(
+    kept: str, deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file, data, simulations = tmp_path / "momentum.toml", write_data(tmp_path / "nodes"), tmp_path / "simulations"
-    text = RUN_FILE.replace("FOLDERS", f"{simulations}/{{partition}}")
+    file, data, simulations = tmp_path / "kept.toml", write_data(tmp_path / "nodes"), tmp_path / "simulations"
+    text = KEEPING[kept].replace("FOLDERS", f"{simulations}/{{partition}}")
     file.write_text(text)
     deployment.start_superlink()
     for partition in range(2):
@@ -76,7 +90,7 @@ def test_momentum_outlives_a_restart_of_server_and_node(
     run.kill()
     deployment.nodes[1].stop()
     deployment.revive_node(1)
-    file.write_text(text.replace('name = "momentum"', 'name = "momentum"\nresume = true'))
+    file.write_text(text.replace('name = "kept"', 'name = "kept"\nresume = true'))
     ended = deployment.finish(deployment.start_run(file))
     assert ended.status == "finished:completed", ended.output + ended.details
     record = RunFolder(deployment.record())
