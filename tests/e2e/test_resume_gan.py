@@ -1,0 +1,70 @@
+"""``kill -9`` while clients of a federated GAN train, then ``--resume``: the same generator, no state half written."""
+
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from fedsec.runs.record import RunFolder
+from tests.e2e.test_resume import finish, rounds_done, start
+
+pytestmark = pytest.mark.slow
+
+ROUNDS, KILLS = 5, 3
+
+RUN_FILE = f"""
+[run]
+name = "killed"
+[data]
+dataset = "digits"
+size = 16
+partition = "iid"
+[model]
+name = "dcgan"
+[fedgan]
+width = 16
+critic-width = 16
+images = 20
+score-every = {ROUNDS}
+[federation]
+clients = 3
+rounds = {ROUNDS}
+local-epochs = 2
+batch-size = 16
+learning-rate = 0.0002
+[attack]
+kind = "stamp"
+clients = "1"
+trigger-size = 3
+claim = "honest-looking"
+[defense]
+strategy = "loss-forest"
+warmup-rounds = 1
+audit = "critic"
+"""
+
+
+def test_a_kill_in_the_middle_of_an_epoch_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, runs, moments = tmp_path / "run.toml", tmp_path / "parts", random.Random(3)
+    file.write_text(RUN_FILE)
+    monkeypatch.setenv("FEDSEC_STATE", str(tmp_path / "state-of-the-whole"))
+    whole = finish(start(file, "local", tmp_path / "whole"))
+    monkeypatch.setenv("FEDSEC_STATE", str(tmp_path / "state"))
+    process = start(file, "local", runs)
+    for _ in range(KILLS):
+        before = rounds_done(runs)
+        while process.poll() is None and rounds_done(runs) <= max(before, 1):
+            time.sleep(0.02)
+        time.sleep(moments.random() * whole["seconds_per_round"])  # somewhere in the next round's training
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate(timeout=60)
+        process = start(file, "local", runs, "--resume")
+    resumed = finish(process)
+    assert resumed["model_sha256"] == whole["model_sha256"]
+    [folder] = [RunFolder(path.parent) for path in runs.rglob("config.toml")]
+    assert [line["round"] for line in folder.rounds()] == list(range(ROUNDS + 1))
+    assert [line["notes"] for line in folder.rounds()] == [[]] * (ROUNDS + 1)
+    assert not list(tmp_path.rglob("*.partial"))
