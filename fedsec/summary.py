@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from fedsec.metrics.detection import NONE_JUDGED, Detection, detection
 from fedsec.runs.config import RunConfig
-from fedsec.runs.measures import SCORES, measured
+from fedsec.runs.measures import REBUILT, SCORES, measured
 from fedsec.runs.record import RunFolder, config_hash
 from fedsec.tensors import arrays_hash
+from fedsec.victims import adversary, outcome
 
 
 def summarise(config: RunConfig, folder: RunFolder, arrays: Mapping[str, NDArray[np.generic]]) -> dict[str, Any]:
@@ -21,7 +22,7 @@ def summarise(config: RunConfig, folder: RunFolder, arrays: Mapping[str, NDArray
     seconds = [record["seconds"]["total"] for record in trained]
     counts = sum((_detection(record["clients"]) for record in trained), NONE_JUDGED)
     return {
-        "final": {"MA": last["MA"], "BA": last["BA"], "round": last["round"]} | _scores(last),
+        "final": {"MA": last["MA"], "BA": last["BA"], "round": last["round"]} | _scores(last) | _rebuilt(last),
         "detection": asdict(counts) | {"rounds": sum(1 for record in trained if not record["skipped"])},
         "seconds_per_round": float(np.median(seconds)),
         "seconds": float(sum(seconds)),
@@ -30,15 +31,22 @@ def summarise(config: RunConfig, folder: RunFolder, arrays: Mapping[str, NDArray
         "skipped": sum(1 for record in trained if record["skipped"]),
         "model_sha256": arrays_hash(arrays),
         "config_hash": config_hash(config),
-    }
+    } | ({} if adversary(config) is None else {"reconstruction": outcome(config, rounds)})
 
 
 def _scores(last: Mapping[str, Any]) -> dict[str, Any]:
     """Return the last scores of a generator, and whose features they are of; nothing of a classifier."""
-    if not last["generation"]:
+    if not last.get("generation"):
         return {}
     scores = {name: value for name, value in measured(last).items() if name in SCORES}
     return {**scores, "features": last["generation"][0]["features"]}
+
+
+def _rebuilt(last: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the last measures of a class that was rebuilt, ``None`` where nothing was; nothing of other runs."""
+    if not last.get("reconstruction"):
+        return {}
+    return {name: None if value != value else value for name, value in measured(last).items() if name in REBUILT}
 
 
 def _detection(clients: Sequence[Mapping[str, Any]]) -> Detection:
