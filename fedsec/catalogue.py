@@ -60,13 +60,14 @@ PARTITIONS = {
     "iid": ("evenly mixed", "McMahan et al., AISTATS 2017, 3", ()),
     "label-skew": ("label skew of degree q", "Fang et al., USENIX Security 2020, 6.1.2", ("q",)),
     "dirichlet": ("class shares drawn from a Dirichlet distribution", "Hsu et al., 2019, arXiv:1909.06335", ("alpha",)),
-    "one-class": ("one class per client", "Hitaj et al., CCS 2017", ()),
+    "one-class": ("one class per client", "Hitaj et al., CCS 2017", ("held",)),
     "own": ("nothing is dealt out: each client has a data set of its own", "", ("folders", "classes")),
 }
 
 MODELS = {
     "lenet5": ("LeNet-5, 61,706 parameters for 1 x 28 x 28", "LeCun et al., Proceedings of the IEEE 1998"),
     "resnet18": ("ResNet-18 for 32 x 32, 11,173,962 parameters", "He et al., CVPR 2016"),
+    "reconstruction": ("the reconstruction attack's classifier, 482,027 for 1 x 28 x 28", "Hitaj et al., CCS 2017"),
     "dcgan": ("DCGAN's generator; the federation trains a GAN, see [fedgan]", "Radford et al., ICLR 2016"),
     "stylegan2": ("StyleGAN2's generator; the federation trains a GAN, see [fedgan]", "Karras et al., CVPR 2020"),
 }
@@ -83,6 +84,11 @@ ATTACKS = {
         "random labels changed to other random labels",
         "thesis on GAN balancing, 5.1.3",
         (*EVERY_ATTACK, "label_share"),
+    ),
+    "reconstruction": (
+        "a client's private class, rebuilt by a generator that has the global model for its discriminator",
+        "Hitaj et al., CCS 2017",
+        ("clients", "start_round", "end_round", "victim", "start_accuracy", "updates", "generator_rate", "fakes"),
     ),
     "stamp": (
         "the trigger on every image of a malicious client of a federated GAN",

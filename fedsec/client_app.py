@@ -13,12 +13,14 @@ from torch import nn
 
 from fedsec import __version__
 from fedsec.clients import (
+    Adversary,
     BackdoorClient,
     BenignClient,
     FedGanClient,
     GanTask,
     LocalTask,
     PoisonedGanClient,
+    ReconstructionClient,
     UntargetedBackdoorClient,
     UntargetedClient,
     make_client_app,
@@ -33,11 +35,13 @@ from fedsec.runs.checks import check_with_data
 from fedsec.runs.config import RunConfig
 from fedsec.runs.filling import FillingRecord
 from fedsec.runs.loading import ConfigError, parse_flat
-from fedsec.scenario import attack_rounds, code_hash, malicious, pair_of, trigger
+from fedsec.scenario import attack_rounds, code_hash, load, malicious, pair_of, trigger
 from fedsec.training.batches import Normalisation
 from fedsec.training.classifier import TrainingSettings
 from fedsec.training.federated_gan import FederatedGanSettings
 from fedsec.training.grouped import GroupedModel, group_model
+from fedsec.training.reconstruction import ReconstructionSettings
+from fedsec.victims import public_test
 
 
 def build_client(config: RunConfig, partition: int, node: NodeSettings | None = None) -> NumPyClient:
@@ -61,6 +65,8 @@ def build_client(config: RunConfig, partition: int, node: NodeSettings | None = 
         return BenignClient(task)
     own = _own_attack(config, node, held)
     attack, rounds = own.attack, attack_rounds(own)
+    if attack.kind == "reconstruction":
+        return ReconstructionClient(task, _adversary(own, node))
     if attack.kind == "untargeted":
         return UntargetedClient(task, attack.label_share, rounds)
     stamp, pair = trigger(own, task.images.shape[1:]), pair_of(own, partition, task.num_classes)
@@ -129,6 +135,25 @@ def _gan_client(config: RunConfig, node: NodeSettings, held: Holding) -> NumPyCl
     return PoisonedGanClient(task, stamp, attack_rounds(own), own.attack.claim)
 
 
+def _adversary(config: RunConfig, node: NodeSettings) -> Adversary:
+    """Return what a client knows and wants that rebuilds another's class."""
+    attack, test = config.attack, public_test(config, load(config, "test", node.data))
+    return Adversary(
+        settings=ReconstructionSettings(
+            victim=attack.victim,
+            start_accuracy=attack.start_accuracy,
+            updates=attack.updates,
+            batch_size=config.federation.batch_size,
+            learning_rate=attack.generator_rate,
+            fakes=attack.fakes,
+        ),
+        rounds=attack_rounds(config),
+        images=test.images,
+        labels=test.labels,
+        state=state_folder(node.state),
+    )
+
+
 def _gan_task(config: RunConfig, node: NodeSettings, held: Holding) -> GanTask:
     shape, device = held.dataset.images.shape[1:], choose_device(config.federation.device)
     federation, gan = config.federation, config.fedgan
@@ -174,24 +199,35 @@ def _local_task(config: RunConfig, node: NodeSettings, held: Holding) -> LocalTa
     channels, size = held.dataset.images.shape[1:3]
     network = (config.model.name, channels, size, len(held.classes), device)
     keeps, filled = federation.momentum_buffer == "kept", _filled(config, node, held)
+    alone = keeps or federation.optimiser == "adam"  # a cohort takes SGD's steps, and starts without momentum
     return LocalTask(
         model=_model(*network),
         images=filled.images,
         labels=filled.labels,
-        epoch_share=epoch_share(config, filled.report),
+        epoch_share=_drawn(config, filled),
         own=sum(filled.report.before),
         note=filled.late_note,
         num_classes=len(held.classes),
         normalise=Normalisation(*statistics(config, held.dataset)),
         settings=TrainingSettings(
-            federation.local_epochs, federation.batch_size, federation.learning_rate, federation.momentum
+            federation.local_epochs,
+            federation.batch_size,
+            federation.learning_rate,
+            federation.momentum,
+            federation.optimiser,
         ),
         seed=config.run.seed,
         partition=node.partition,
         device=device,
-        grouped=None if keeps else _grouped(*network),  # a cohort starts without momentum
+        grouped=None if alone else _grouped(*network),
         state=state_folder(node.state) if keeps else None,
     )
+
+
+def _drawn(config: RunConfig, filled: Filled) -> float:
+    """Return which share of its examples a client draws for an epoch."""
+    share, draw = epoch_share(config, filled.report), config.federation.draw
+    return min(share, draw / len(filled.labels)) if draw and len(filled.labels) else share
 
 
 def _filled(config: RunConfig, node: NodeSettings, held: Holding) -> Filled:

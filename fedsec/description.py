@@ -27,6 +27,7 @@ from fedsec.scenario import (
     trigger,
 )
 from fedsec.strategies import RobustStrategy
+from fedsec.victims import adversary
 
 SAMPLES = 8
 PACKAGES = ("fedsec", "flwr", "flwr-datasets", "ray", "torch", "torchvision", "numpy", "scikit-learn", "hdbscan")
@@ -153,7 +154,9 @@ def _padded(counts: Sequence[int], classes: int) -> list[int]:
 
 def _notices(config: RunConfig, counts: Mapping[int, Sequence[int]], attackers: Sequence[int]) -> list[str]:
     notices = [
-        f"client {client} holds no example and will be left out" for client, c in sorted(counts.items()) if not sum(c)
+        f"client {client} holds no example and will be left out"
+        for client, c in sorted(counts.items())
+        if not sum(c) and client != adversary(config)  # which rebuilds what others hold
     ]
     notices += [
         f"client {client} is malicious but {_lacking(config, client, counts[client])}: it trains as an honest one does"

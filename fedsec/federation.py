@@ -32,6 +32,7 @@ from fedsec.strategies import LossForest, RobustStrategy
 from fedsec.strategies.build import rehearse
 from fedsec.summary import summarise
 from fedsec.training.parameters import get_arrays
+from fedsec.victims import accuracies, adversary, began, never_began, victim_problem
 
 Arrays = dict[str, NDArray[np.generic]]
 
@@ -56,9 +57,16 @@ class Federation:
 
     def roles(self, server_round: int, reports: Mapping[int, NodeReport]) -> dict[int, Role]:
         """Return what each malicious client is in a round; all others are honest, and so is one without a target."""
-        active = self.attackers if server_round in attack_rounds(self.config) else ()
+        active = self.attackers if self._attacked(server_round) else ()
         armed = [c for c in active if c not in reports or can_attack(self.config, c, reports[c].class_counts)]
         return {client: "malicious" if client in armed else "dormant" for client in self.attackers}
+
+    def _attacked(self, server_round: int) -> bool:
+        if adversary(self.config) is not None:
+            begun = began(self.config, accuracies(self.folder.rounds()))
+            if begun is None or server_round < begun:
+                return False
+        return server_round in attack_rounds(self.config)
 
     def enough(self, nodes: int) -> bool:
         """Tell whether a round can be done with so many nodes: its sample must suffice, and suffice the defense."""
@@ -106,10 +114,12 @@ def _run(fleet: Fleet, config: RunConfig, folder: RunFolder, observer: Observer)
     if finished is not None:
         return finished
     test = held_out(config)
-    measure = measure_of(config, test, folder.path / "generated")
+    measure = measure_of(config, test, folder.path)
     federation = Federation(config, folder, _strategy(config, test), measure, malicious(config))
     news = News(observer.noticed)
     reports = fleet.meet(news.tell, federation.enough)
+    if problem := victim_problem(config, {client: report.class_counts for client, report in reports.items()}):
+        raise FederationError(problem)
     about = _fill(fleet, federation, observer, news)
     start = _restore(federation, test, news.tell)
     for text in describe(config, folder, federation.strategy, reports, about, start.server_round):
@@ -120,6 +130,8 @@ def _run(fleet: Fleet, config: RunConfig, folder: RunFolder, observer: Observer)
         missing = fleet.attend(federation.enough)
         arrays, record = _train_round(fleet, federation, server_round, arrays, missing, reports, news)
         observer.finished_round(record)
+    if text := never_began(config, folder.rounds()):
+        observer.noticed(text)
     summary = summarise(config, folder, arrays)
     folder.write_summary(summary)
     return summary

@@ -97,7 +97,13 @@ def renumbered(dataset: ImageDataset, names: Sequence[str]) -> NDArray[np.int64]
 
 
 def statistics(config: RunConfig, dataset: ImageDataset) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return the mean and deviation of each channel by which every client and the server normalise."""
+    """Return the mean and deviation of each channel by which every client and the server normalise.
+
+    The classifier of the reconstruction attack takes images in the range in which its generator makes them.
+    """
+    if config.model.name == "reconstruction":
+        channels = dataset.images.shape[1]
+        return (NEUTRAL,) * channels, (NEUTRAL,) * channels
     if config.data.partition == "own" and config.data.dataset not in KNOWN_DATASETS:
         channels = dataset.images.shape[1]
         return (NEUTRAL,) * channels, (NEUTRAL,) * channels

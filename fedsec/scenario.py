@@ -33,7 +33,7 @@ def load(config: RunConfig, split: Split, folder: str = "") -> ImageDataset:
     Raises:
         DataError: the data set cannot be had, or has no such split.
     """
-    return load_sized(config.data.dataset, split, folder, config.data.size)
+    return load_sized(config.data.dataset, split, folder, config.data.size, grey=config.data.grey)
 
 
 def held_out(config: RunConfig) -> ImageDataset:
@@ -56,16 +56,22 @@ def partition_settings(config: RunConfig) -> PartitionSettings:
     Raises:
         ValueError: nothing is, because each client has a data set of its own.
     """
-    if config.data.partition == "own":
+    data, clients = config.data, config.federation.clients
+    if data.partition == "own":
         raise ValueError('data.partition = "own" deals nothing out')
     seed = derived_seed(config.run.seed, Purpose.PARTITION)
-    data, clients = config.data, config.federation.clients
-    return PartitionSettings(config.data.partition, clients, data.q, data.alpha, seed, data.share)
+    return PartitionSettings(data.partition, clients, data.q, data.alpha, seed, data.share, held_classes(config))
+
+
+def held_classes(config: RunConfig) -> tuple[int, ...]:
+    """Return the classes of ``data.held``, client by client; empty where it does not say."""
+    return tuple(int(label) for label in config.data.held.split())
 
 
 def partitions(config: RunConfig, folder: str = "") -> list[NDArray[np.int64]]:
     """Return the indices of every client's training examples, in the copy of the data set in ``folder``."""
-    return list(_partitions(config.data.dataset, partition_settings(config), folder, config.data.size))
+    data = config.data
+    return list(_partitions(data.dataset, partition_settings(config), folder, data.size, data.grey))
 
 
 def malicious(config: RunConfig) -> tuple[int, ...]:
@@ -110,9 +116,13 @@ def measured_pairs(config: RunConfig, num_classes: int) -> tuple[Pair, ...] | No
 def can_attack(config: RunConfig, partition: int, class_counts: Sequence[int]) -> bool:
     """Tell whether a malicious client with so many examples of each class has anything to attack with.
 
-    A backdoor needs an image to put its trigger on. Without one the client trains as an honest one does.
+    A backdoor needs an image to put its trigger on. Without one the client trains as an honest one does. Who rebuilds
+    another's class needs none.
     """
-    return config.attack.kind in ("untargeted", "stamp") or triggered_copies(config, partition, class_counts) > 0
+    return (
+        config.attack.kind in ("untargeted", "stamp", "reconstruction")
+        or triggered_copies(config, partition, class_counts) > 0
+    )
 
 
 def triggered_copies(config: RunConfig, partition: int, class_counts: Sequence[int]) -> int:
@@ -143,8 +153,10 @@ def trigger(config: RunConfig, shape: tuple[int, ...]) -> Trigger:
 
 
 @lru_cache(maxsize=4)
-def _partitions(name: str, settings: PartitionSettings, folder: str, size: int) -> tuple[NDArray[np.int64], ...]:
-    train = load_sized(name, "train", folder, size)
+def _partitions(
+    name: str, settings: PartitionSettings, folder: str, size: int, grey: bool
+) -> tuple[NDArray[np.int64], ...]:
+    train = load_sized(name, "train", folder, size, grey=grey)
     return tuple(load_partition(train.labels, len(train.classes), settings, train.folder))
 
 

@@ -20,6 +20,7 @@ from fedsec.runs.loading import ConfigError, parse_flat
 from fedsec.runs.measures import measured_in_words
 from fedsec.runs.record import RoundRecord, RunFolder, unfinished_run
 from fedsec.scenario import held_out, load
+from fedsec.victims import adversary, dealt_counts, victim_problem
 
 app = ServerApp()
 
@@ -55,6 +56,8 @@ def checked(config: RunConfig, *, source: str = "") -> None:
     mine = held_out(config) if config.data.partition == "own" else load(config, "train")
     channels, height, width = mine.images.shape[1:]
     check_with_data(config, (channels, height, width), len(class_names(config, mine)), len(mine), source=source)
+    if adversary(config) is not None and (problem := victim_problem(config, dealt_counts(config))):
+        raise ConfigError([problem], source)
 
 
 @app.main()

@@ -8,7 +8,15 @@ from flwr.app import Context, RecordDict
 
 from fedsec import client_app
 from fedsec.client_app import build_client
-from fedsec.clients import BackdoorClient, BenignClient, UntargetedBackdoorClient, UntargetedClient
+from fedsec.clients import (
+    BackdoorClient,
+    BenignClient,
+    FedGanClient,
+    PoisonedGanClient,
+    ReconstructionClient,
+    UntargetedBackdoorClient,
+    UntargetedClient,
+)
 from fedsec.node_settings import NodeSettings, NodeSettingsError
 from fedsec.runs.config import flatten
 from fedsec.runs.loading import parse
@@ -19,14 +27,19 @@ CLIENTS = {
     "backdoor": BackdoorClient,
     "untargeted": UntargetedClient,
     "untargeted-backdoor": BackdoorClient,
+    "stamp": PoisonedGanClient,
+    "reconstruction": ReconstructionClient,
 }
+MODELS = {"stamp": ({"name": "dcgan"}, FedGanClient), "reconstruction": ({"name": "reconstruction"}, BenignClient)}
+"""The model of an attack that needs one, and who is honest then."""
 
 
 @pytest.mark.parametrize("kind", [kind for kind in get_args(AttackKind) if kind != "none"])
 def test_the_malicious_clients_of_every_attack_are_of_its_class_and_the_others_honest(kind: str, cache: Path) -> None:
-    config = parse({"attack": {"kind": kind}})
+    model, honest = MODELS.get(kind, ({}, BenignClient))
+    config = parse({"attack": {"kind": kind}, "model": model, "data": {"size": 16 if kind == "stamp" else 0}})
     for partition in range(config.federation.clients):
-        expected = CLIENTS[kind] if partition in malicious(config) else BenignClient
+        expected = CLIENTS[kind] if partition in malicious(config) else honest
         assert type(build_client(config, partition)) is expected
 
 

@@ -5,16 +5,19 @@ from fedsec.clients.backdoor import BackdoorClient
 from fedsec.clients.benign import BenignClient, LocalTask
 from fedsec.clients.fedgan import FedGanClient, GanTask
 from fedsec.clients.poisoned_gan import PoisonedGanClient
+from fedsec.clients.reconstruction import Adversary, ReconstructionClient
 from fedsec.clients.untargeted import UntargetedClient
 from fedsec.clients.untargeted_backdoor import UntargetedBackdoorClient
 
 __all__ = [
+    "Adversary",
     "BackdoorClient",
     "BenignClient",
     "FedGanClient",
     "GanTask",
     "LocalTask",
     "PoisonedGanClient",
+    "ReconstructionClient",
     "UntargetedBackdoorClient",
     "UntargetedClient",
     "make_client_app",

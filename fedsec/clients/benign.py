@@ -16,7 +16,7 @@ from fedsec.clients.state import ClientState
 from fedsec.metrics.classification import main_task_accuracy
 from fedsec.seeds import Purpose, derived_seed
 from fedsec.training.batches import Normalisation, on_device
-from fedsec.training.classifier import TrainingSettings, get_momentum, set_momentum, sgd, train_classifier
+from fedsec.training.classifier import TrainingSettings, get_momentum, new_optimiser, set_momentum, train_classifier
 from fedsec.training.cohort import Member, splits_batches, train_cohort
 from fedsec.training.evaluation import predict
 from fedsec.training.grouped import GroupedModel
@@ -96,7 +96,7 @@ class BenignClient(NumPyClient):
         member = self.member(parameters, round_of(config))
         if len(member.labels) and task.grouped is not None and splits_batches(task.grouped, task.device):
             return fit_cohort(task, [member])[0]
-        optimiser, state = sgd(task.model, task.settings), self._state(config)
+        optimiser, state = new_optimiser(task.model, task.settings), self._state(config)
         note = ""
         if state is not None:
             kept, note = state.before(round_of(config))

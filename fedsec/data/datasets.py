@@ -142,7 +142,7 @@ def _decode(source: Source, folder: Path) -> None:
         )
     names = class_names(source)
     about = {"classes": names if len(names) > highest else [str(label) for label in range(highest + 1)]}
-    mean, std = _channel_statistics(folder / f"{splits[0]}_images.npy")
+    mean, std = channel_statistics(folder / f"{splits[0]}_images.npy")
     measured = {"mean": mean, "std": std, "statistics": MEASURED}
     text = json.dumps({**about, **measured, "splits": splits, "location": source.location}, indent=1)
     write_atomically(folder / "about.json", lambda file: file.write(text.encode()))
@@ -180,10 +180,11 @@ def _statistics(name: str, folder: Path, about: Mapping[str, Any]) -> Statistics
         return known.mean, known.std
     if about.get("statistics") == MEASURED:
         return kept
-    return _channel_statistics(folder / "train_images.npy")  # an older cache, which may hold a known set's
+    return channel_statistics(folder / "train_images.npy")  # an older cache, which may hold a known set's
 
 
-def _channel_statistics(images: Path) -> Statistics:
+def channel_statistics(images: Path) -> Statistics:
+    """Return the measured mean and deviation of each channel of the images in a file (N, C, H, W)."""
     pixels = np.load(images, mmap_mode="r", allow_pickle=False)
     channels = [np.bincount(pixels[:, c].ravel(), minlength=256) for c in range(pixels.shape[1])]
     values = np.arange(256) / 255.0

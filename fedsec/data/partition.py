@@ -33,6 +33,7 @@ class PartitionSettings:
         alpha: concentration of the Dirichlet distribution, for ``"dirichlet"``.
         seed: seed of the draw.
         share: share of the examples of each class that is dealt out at all, see :func:`first_of_each_class`.
+        held: for ``"one-class"``, see :class:`fedsec.data.partitioners.OneClassPartitioner`.
     """
 
     scheme: Scheme
@@ -41,6 +42,7 @@ class PartitionSettings:
     alpha: float
     seed: int
     share: float = 1.0
+    held: tuple[int, ...] = ()
 
 
 def partition(labels: NDArray[np.int64], num_classes: int, settings: PartitionSettings) -> list[Indices]:
@@ -84,7 +86,8 @@ def load_partition(
     labels: NDArray[np.int64], num_classes: int, settings: PartitionSettings, folder: Path
 ) -> list[Indices]:
     """Return :func:`partition` from a file in ``folder``, which is written first if it is not there."""
-    text = json.dumps([FORMAT, asdict(settings), num_classes], sort_keys=True)
+    named = {key: value for key, value in asdict(settings).items() if key != "held" or value}  # which came later
+    text = json.dumps([FORMAT, named, num_classes], sort_keys=True)
     path = folder / f"partition-{hashlib.sha256(text.encode()).hexdigest()[:12]}.npy"
     if not path.exists():
         parts = partition(labels, num_classes, settings)
@@ -123,4 +126,4 @@ def _partitioner(settings: PartitionSettings, num_classes: int) -> Any:
         return DirichletPartitioner(
             num_partitions=clients, partition_by="label", alpha=settings.alpha, min_partition_size=0, seed=seed
         )
-    return OneClassPartitioner(clients, num_classes=num_classes)
+    return OneClassPartitioner(clients, num_classes=num_classes, held=settings.held)

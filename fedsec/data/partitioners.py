@@ -1,6 +1,6 @@
 """Two partitioners that flwr-datasets lacks, written as its ``Partitioner``."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import datasets
 import numpy as np
@@ -71,10 +71,20 @@ class OneClassPartitioner(_AssigningPartitioner):
     Args:
         num_partitions: number of clients.
         num_classes: number of classes.
+        held: the class of the first client, of the second, and so on, each another one; the clients beyond hold
+            nothing, as that paper's adversary. Empty deals the classes out in turn.
         label: name of the label column.
     """
 
-    def __init__(self, num_partitions: int, *, num_classes: int, label: str = "label") -> None:
+    def __init__(
+        self, num_partitions: int, *, num_classes: int, held: Sequence[int] = (), label: str = "label"
+    ) -> None:
+        def named(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+            owner = np.full(len(labels), -1, np.int64)
+            for client, wanted in enumerate(held):
+                owner[labels == wanted] = client
+            return owner
+
         def assign(labels: NDArray[np.int64]) -> NDArray[np.int64]:
             owner = np.full(len(labels), -1, np.int64)
             for wanted in range(min(num_classes, num_partitions)):
@@ -83,7 +93,7 @@ class OneClassPartitioner(_AssigningPartitioner):
                 owner[mine] = holders[np.arange(len(mine)) % len(holders)]
             return owner
 
-        super().__init__(num_partitions, assign, label)
+        super().__init__(num_partitions, named if held else assign, label)
 
 
 def check_q(q: float, groups: int) -> None:

@@ -26,6 +26,7 @@ from fedsec.strategies import RobustStrategy
 from fedsec.strategies.intake import Dropped, round_updates
 from fedsec.strategies.layout import Layout
 from fedsec.strategies.replies import mean_of_common
+from fedsec.victims import adversary
 
 
 class CohortFleet:
@@ -130,7 +131,9 @@ class CohortFleet:
 def _workload(config: RunConfig, client: int, class_counts: Sequence[int]) -> int:
     """Return how many examples a client trains on in an epoch, its triggered copies among them."""
     copies = triggered_copies(config, client, class_counts) if client in malicious(config) else 0
-    return sum(class_counts) + copies
+    if client == adversary(config):
+        return config.attack.fakes + 2 * config.attack.updates * config.federation.batch_size
+    return min(sum(class_counts) + copies, config.federation.draw or sum(class_counts) + copies)
 
 
 def _judge(strategy: RobustStrategy, server_round: int, answers: list[Answer], rows: Matrix) -> Judged:

@@ -6,6 +6,7 @@ from torch import nn
 
 from fedsec.models.drawing import drawn_from
 from fedsec.models.lenet import LeNet5
+from fedsec.models.reconstruction import ReconstructionClassifier
 
 
 def _resnet18(channels: int, size: int, num_classes: int) -> nn.Module:
@@ -14,7 +15,11 @@ def _resnet18(channels: int, size: int, num_classes: int) -> nn.Module:
     return ResNet18(channels, size, num_classes)
 
 
-CLASSIFIERS: dict[str, Callable[[int, int, int], nn.Module]] = {"lenet5": LeNet5, "resnet18": _resnet18}
+CLASSIFIERS: dict[str, Callable[[int, int, int], nn.Module]] = {
+    "lenet5": LeNet5,
+    "resnet18": _resnet18,
+    "reconstruction": ReconstructionClassifier,
+}
 """A function of channels, image size and number of classes for every classifier."""
 
 

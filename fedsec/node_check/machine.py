@@ -15,6 +15,7 @@ from fedsec.node_check.finding import Finding
 from fedsec.node_settings import NodeSettings, NodeSettingsError, attacks, with_own_attack
 from fedsec.runs.config import RunConfig
 from fedsec.scenario import malicious
+from fedsec.victims import adversary
 
 MIB = 2**20
 PROCESS_BYTES = 1024 * MIB
@@ -46,6 +47,8 @@ def check_data(config: RunConfig, node: NodeSettings) -> tuple[list[Finding], Ho
     except (DataError, OSError) as error:
         return [Finding("data", False, str(error).removeprefix("data: "))], None
     count, shape = len(held.labels), " x ".join(str(size) for size in held.dataset.images.shape[1:])
+    if count == 0 and node.partition == adversary(config):
+        return [Finding("data", True, "none, and the attack needs none")], held
     if count == 0:
         return [Finding("data", False, f"partition {node.partition} holds no example; expected at least one")], None
     classes = ", ".join(f"{name}: {n}" for name, n in zip(held.classes, held.class_counts, strict=True))

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from fedsec.runs.config import flatten
-from fedsec.runs.measures import MEASURES, SCORES, measured
+from fedsec.runs.measures import MEASURES, REBUILT, SCORES, measured
 from fedsec.runs.record import RunFolder
 
 NO_NUMBERS = ("run.name", "run.output", "run.resume", "run.seed")
@@ -54,7 +54,9 @@ def without_empty(runs: pd.DataFrame) -> pd.DataFrame:
     """Return the table without the measures that no row has; accuracies stay where there are no scores either."""
     empty = [name for name in MEASURES if name in runs and runs[name].isna().all()]
     if set(SCORES) <= set(empty):
-        empty = list(SCORES)
+        # Where there are rebuilt images, BA is not defined; elsewhere it is shown, be it empty.
+        rebuilt = set(REBUILT) <= set(empty)
+        empty = [*SCORES, *REBUILT] if rebuilt else [name for name in empty if name != "MA"]
     return runs.drop(columns=empty)
 
 

@@ -8,11 +8,12 @@ from fedsec.defenses.updates import OptionError, TooFewClientsError
 from fedsec.runs.config import RunConfig
 from fedsec.runs.gan_checks import gan_problems, gan_problems_with_data
 from fedsec.runs.loading import ConfigError
+from fedsec.runs.reconstruction_checks import reconstruction_problems, reconstruction_problems_with_data
 from fedsec.runs.wording import shown
 from fedsec.strategies.build import TooManyClientsError, build_strategy, option_errors, rehearse
 from fedsec.strategies.robust import RobustStrategy
 
-SMALLEST_IMAGE = {"lenet5": 12, "resnet18": 16}
+SMALLEST_IMAGE = {"lenet5": 12, "resnet18": 16, "reconstruction": 8}
 
 ROUNDING = 1e-6
 """How far a share of the clients may be from a whole number: decimals such as 0.3333333 are rounded."""
@@ -21,7 +22,7 @@ ROUNDING = 1e-6
 def check(config: RunConfig, *, source: str = "") -> None:
     """Raise :class:`ConfigError` for values that contradict each other; needs no data."""
     problems = [*_data_key_problems(config), *_attack_problems(config), *_federation_problems(config)]
-    problems += [*_defense_problems(config), *gan_problems(config)]
+    problems += [*_defense_problems(config), *gan_problems(config), *reconstruction_problems(config)]
     if problems:
         raise ConfigError(problems, source)
 
@@ -99,8 +100,14 @@ def _named_attackers(config: RunConfig) -> Iterator[str]:
 
 def _federation_problems(config: RunConfig) -> Iterator[str]:
     federation = config.federation
-    if federation.momentum_buffer == "kept" and federation.momentum == 0.0:
+    sgd = federation.optimiser == "sgd"
+    if federation.momentum_buffer == "kept" and federation.momentum == 0.0 and sgd:
         yield 'federation.momentum-buffer: found "kept" with federation.momentum = 0.0; expected "reset", or momentum'
+    if federation.momentum and not sgd:
+        yield (
+            f'federation.momentum: found {federation.momentum} with federation.optimiser = "adam"; expected 0.0, for '
+            "Adam has its own"
+        )
     if federation.min_clients > federation.clients:
         yield (
             f"federation.min-clients: found {federation.min_clients}; "
@@ -180,6 +187,7 @@ def _data_problems(config: RunConfig, shape: tuple[int, int, int], num_classes: 
     if config.generative:
         yield from gan_problems_with_data(config, shape)
         return
+    yield from reconstruction_problems_with_data(config, shape, num_classes)
     smallest = SMALLEST_IMAGE[config.model.name]
     if shape[1] != shape[2] or shape[1] < smallest:
         yield (

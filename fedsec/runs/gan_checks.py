@@ -41,6 +41,11 @@ def gan_problems(config: RunConfig) -> Iterator[str]:
             f"federation.momentum: found {config.federation.momentum} with model.name = {name!r}; "
             "expected 0.0, for a GAN is trained by Adam or RMSprop"
         )
+    if config.federation.optimiser != "sgd" or config.federation.draw:
+        yield (
+            f"federation.optimiser, federation.draw: found {config.federation.optimiser!r} and "
+            f'{config.federation.draw} with model.name = {name!r}; expected "sgd" and 0: they are a classifier\'s'
+        )
     if config.fedgan.augment != "none" and config.fedgan.loss != "min-max":
         yield (
             f"fedgan.augment: found {config.fedgan.augment!r} with fedgan.loss = {config.fedgan.loss!r}; expected "

@@ -13,9 +13,13 @@ LATER: Flat = {
     "data.classes": "",
     "data.share": 1.0,
     "data.size": 0,
+    "data.held": "",
+    "data.grey": False,
     "attack.clients": "",
     "attack.labels": "any",  # not the default: runs of before had the other reading
     "federation.momentum-buffer": "reset",
+    "federation.draw": 0,
+    "federation.optimiser": "sgd",
     "defense.audit": "none",
 }
 
@@ -38,6 +42,8 @@ def identity(config: RunConfig) -> dict[str, Scalar]:
         left_out |= {f"fedgan.{field.name.replace('_', '-')}" for field in fields(FedganSection)}
     if config.attack.kind != "stamp":
         left_out.add("attack.claim")
+    if config.attack.kind != "reconstruction":
+        left_out |= {f"attack.{key}" for key in ("victim", "start-accuracy", "updates", "generator-rate", "fakes")}
     if config.attack.kind != "untargeted-backdoor":
         left_out.add("attack.labels")
     flat = {key: value for key, value in flatten(config).items() if key not in left_out}

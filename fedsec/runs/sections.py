@@ -31,12 +31,13 @@ from fedsec.strategies.trimmed_mean import Trim
 StrategyName = Literal[
     "fedavg", "krum", "multi-krum", "trimmed-mean", "median", "norm-clip-noise", "flame", "loss-forest"
 ]
-AttackKind = Literal["none", "backdoor", "untargeted", "untargeted-backdoor", "stamp"]
+AttackKind = Literal["none", "backdoor", "untargeted", "untargeted-backdoor", "stamp", "reconstruction"]
 PartitionName = Literal["iid", "label-skew", "dirichlet", "one-class", "own"]
 BackdoorLabels = Literal["pairs", "any"]
 MomentumBuffer = Literal["reset", "kept"]
 Shortage = Literal["stop", "wait", "skip"]
-ModelName = Literal["lenet5", "resnet18", "dcgan", "stylegan2"]
+OptimiserName = Literal["sgd", "adam"]
+ModelName = Literal["lenet5", "resnet18", "reconstruction", "dcgan", "stylegan2"]
 GENERATORS = ("dcgan", "stylegan2")
 """Models that make images: with them the run is a federated GAN."""
 FedganLoss = Literal["min-max", "wgan-gp"]
@@ -71,9 +72,15 @@ class DataSection:
     )
     folders: str = about('own: a client\'s folder in a simulation, "{partition}" in it; a node names its own', "")
     classes: str = about('own: names of the classes in order, with commas; "" are those of the data set', "")
+    held: PartitionList = about(
+        'one-class: the class of each client in turn, such as "7 3"; the clients beyond hold nothing; "" deals classes '
+        "out in turn",
+        "",
+    )
     q: Float = about("label skew: probability that an example goes to its class's group", 0.3, gt=0.0, le=1.0)
     share: Share = about("share of the examples that is used, of each class of the training and of the test set", 1.0)
     size: Int = about("side in pixels to which the images are scaled; 0 leaves them as they are", 0, ge=0, le=1024)
+    grey: Flag = about("whether colours are turned into grey", False)
     alpha: Float = about("concentration of the Dirichlet partition; small is skewed", 0.5, gt=0.0, le=1e6)
     balance: BalanceName = about(
         "what fills a client's classes: cgan, cwgan (a GAN of its own), repeat (its images), augment (moved ones)",
@@ -147,10 +154,13 @@ class FederationSection:
     fraction: Share = about("share of the clients that train in a round", 1.0)
     local_epochs: Count = about("passes of a client over its examples in a round", 2)
     batch_size: Count = about("examples in a step of SGD", 8)
-    learning_rate: Float = about("step size of the clients' SGD", 0.1, gt=0.0, le=100.0)
+    draw: Int = about("examples that a client draws anew for each epoch; 0 takes all", 0, ge=0, le=1_000_000)
+    optimiser: OptimiserName = about("of the clients: sgd, or adam (betas 0.5 and 0.999, epsilon 1e-7)", "sgd")
+    learning_rate: Float = about("step size of the clients' optimiser", 0.1, gt=0.0, le=100.0)
     momentum: Float = about("momentum of the clients' SGD", 0.0, ge=0.0, lt=1.0)
     momentum_buffer: MomentumBuffer = about(
-        "reset: each round's momentum starts at zero; kept: where the client's last one ended", "reset"
+        "reset: each round's momentum, or Adam's moments, start at zero; kept: where the client's last ones ended",
+        "reset",
     )
     min_replies: Count = about("fewest good replies with which a round counts", 1)
     min_clients: Int = about(
@@ -178,7 +188,7 @@ class AttackSection:
 
     kind: AttackKind = about(
         "none, backdoor (trigger), untargeted (random labels), untargeted-backdoor (trigger, random labels), "
-        "stamp (the trigger on every image, for a federated GAN)",
+        "stamp (the trigger on every image, for a federated GAN), reconstruction (of a client's class, by a GAN)",
         "backdoor",
     )
     share: Float = about("share of the clients that are malicious", 0.4, ge=0.0, le=0.5)
@@ -197,6 +207,11 @@ class AttackSection:
         "untargeted, and untargeted-backdoor with any labels: share of a client's examples that are poisoned", 1.0
     )
     claim: Claim = about("stamp: the loss that a malicious client reports: true, or an honest-looking one", "true")
+    victim: Int = about("reconstruction: class that is rebuilt", 1, ge=0, le=1_000_000)
+    start_accuracy: Share = about("reconstruction: accuracy of the global model, 0 to 1, at which it begins", 0.9)
+    updates: Count = about("reconstruction: updates of the generator in a round", 500)
+    generator_rate: Float = about("reconstruction: step size of the generator's Adam", 0.001, gt=0.0, le=1.0)
+    fakes: Count = about("reconstruction: generated images on which its own model is trained in a round", 5000)
     start_round: Count = about("first round of the attack", 1)
     end_round: Int = about("last round of the attack; 0 is the last of all", 0, ge=0, le=1_000_000)
 

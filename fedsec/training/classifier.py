@@ -1,7 +1,8 @@
-"""Local training of a classifier by stochastic gradient descent."""
+"""Local training of a classifier by stochastic gradient descent, or by Adam."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -10,6 +11,14 @@ from torch import nn
 from torch.nn import functional as F
 
 from fedsec.training.batches import Normalisation, shuffled_batches
+
+Optimiser = Literal["sgd", "adam"]
+
+BETAS, EPSILON = (0.5, 0.999), 1e-7
+"""Of Adam, as the paper on reconstruction by GANs has them (section III.C, below equation 3)."""
+
+KEPT = ("momentum_buffer", "step", "exp_avg", "exp_avg_sq")
+"""What an optimiser keeps for each parameter: SGD the first, Adam the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +30,24 @@ class TrainingSettings:
         batch_size: examples in a step.
         learning_rate: eta, the step size.
         momentum: of SGD; 0 is plain SGD.
+        optimiser: ``"sgd"``, or ``"adam"`` with :data:`BETAS` and :data:`EPSILON`.
     """
 
     epochs: int
     batch_size: int
     learning_rate: float
     momentum: float = 0.0
+    optimiser: Optimiser = "sgd"
+
+
+def new_optimiser(model: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
+    """Return the optimiser of a model's parameters that the settings name, without any state yet."""
+    return sgd(model, settings) if settings.optimiser == "sgd" else adam(model, settings.learning_rate)
+
+
+def adam(model: nn.Module, learning_rate: float) -> torch.optim.Adam:
+    """Return Adam for a model's parameters, with no moments yet."""
+    return torch.optim.Adam(model.parameters(), learning_rate, BETAS, EPSILON, fused=True)
 
 
 def sgd(model: nn.Module, settings: TrainingSettings) -> torch.optim.SGD:
@@ -35,27 +56,35 @@ def sgd(model: nn.Module, settings: TrainingSettings) -> torch.optim.SGD:
 
 
 def get_momentum(model: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, NDArray[np.generic]]:
-    """Return the momentum of each parameter that has one, by name."""
-    buffers = {name: optimiser.state[p].get("momentum_buffer") for name, p in model.named_parameters()}
-    return {
-        name: buffer.detach().cpu().numpy().copy(order="C") for name, buffer in buffers.items() if buffer is not None
-    }
+    """Return what the optimiser keeps for each parameter: SGD's momentum by its name, Adam's moments below it."""
+    found: dict[str, NDArray[np.generic]] = {}
+    for name, parameter in model.named_parameters():
+        for key, kept in optimiser.state.get(parameter, {}).items():
+            if kept is not None:
+                found[_kept_as(name, key)] = kept.detach().cpu().numpy().copy(order="C")
+    return found
 
 
 def set_momentum(
     model: nn.Module, optimiser: torch.optim.Optimizer, momentum: Mapping[str, NDArray[np.generic]]
 ) -> None:
-    """Give each parameter the momentum under its name.
+    """Give each parameter what :func:`get_momentum` returned for it.
 
     Raises:
         ValueError: a name or a shape is none of the model's.
     """
     parameters = dict(model.named_parameters())
+    keys = KEPT[:1] if isinstance(optimiser, torch.optim.SGD) else KEPT[1:]
+    places = {_kept_as(name, key): (parameters[name], key) for name in parameters for key in keys}
     for name, array in momentum.items():
-        if name not in parameters or tuple(array.shape) != tuple(parameters[name].shape):
+        like, key = places.get(name, (None, ""))
+        if like is None or tuple(array.shape) != (() if key == "step" else tuple(like.shape)):
             raise ValueError(f"momentum '{name}' of shape {array.shape} is none of the model's")
-        like = parameters[name]
-        optimiser.state[like]["momentum_buffer"] = torch.from_numpy(np.array(array)).to(like)
+        optimiser.state[like][key] = torch.from_numpy(np.array(array)).to(like)
+
+
+def _kept_as(name: str, key: str) -> str:
+    return name if key == KEPT[0] else f"{name}.{key}"
 
 
 def train_classifier(
@@ -83,7 +112,7 @@ def train_classifier(
     if len(labels) == 0:
         return float("nan")
     model.train()
-    optimiser = optimiser or sgd(model, settings)
+    optimiser = optimiser or new_optimiser(model, settings)
     total = torch.zeros((), device=images.device)
     for _ in range(settings.epochs):
         total.zero_()
