@@ -89,6 +89,8 @@ def describe(
     )
     pairs = measured_pairs(config, len(names))
     sources = range(len(names)) if pairs is None or config.generative else [source for source, _ in pairs]
+    if adversary(config) is not None:
+        sources = [config.attack.victim]
     chosen = np.flatnonzero(np.isin(renumbered(test, names), sources))[:SAMPLES]
     stamp = trigger(config, test.images.shape[1:])
     folder.write_samples(clean=test.images[chosen], triggered=stamp.stamp(test.images[chosen]))

@@ -14,6 +14,7 @@ from fedsec.report.differences import by_label, by_partition, implied, varying
 from fedsec.report.figures import overview, partition_of, samples_of, save
 from fedsec.report.generator_figures import generated_images, generator_rounds
 from fedsec.report.panels import panels
+from fedsec.report.reconstruction_figures import reconstruction_pictures
 from fedsec.report.records import read_rounds, read_runs, with_floor
 from fedsec.report.tables import display, legend, markdown, summarise, table_of
 from fedsec.runs.loading import ConfigError
@@ -121,6 +122,8 @@ def _rounds(folders: Sequence[RunFolder], rounds: pd.DataFrame, table: Table | N
             "Generated images": save(generated_images(labelled), path.with_name(f"{path.name}_images.png")),
             "Rounds": save(generator_rounds(labelled), path.with_name(f"{path.name}.png")),
         }
+    if all(folder.config().attack.kind == "reconstruction" for folder in folders):
+        return reconstruction_pictures(labelled, path)
     axes = {axis: values for axis, values in (table.axes if table else {}).items() if rounds[axis].nunique() > 1}
     if len(labelled) <= MOST_LINES or len(axes) < 2:
         return {"Rounds": save(overview(labelled), path.with_name(f"{path.name}.png"))}
