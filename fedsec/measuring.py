@@ -26,7 +26,7 @@ from fedsec.training.generator_evaluation import GeneratorEvaluator
 from fedsec.training.reconstruction import new_forger
 from fedsec.training.reconstruction_evaluation import ClassifierScores, RebuiltImages, write_picture
 from fedsec.training.scoring import extractors_of
-from fedsec.victims import PublicTest, accuracies, adversary, began, private_images, public_test
+from fedsec.victims import accuracies, adversary, began, is_public, private_images, public_test
 
 PICTURES = "generated"
 
@@ -49,8 +49,7 @@ def measure_of(config: RunConfig, test: ImageDataset, folder: Path) -> Measure:
     """
     if config.generative:
         return _of_generator(config, test, folder / PICTURES)
-    measure = _of_classifier(config, test)
-    return measure if adversary(config) is None else _of_reconstruction(config, test, folder, measure)
+    return _of_classifier(config, test) if adversary(config) is None else _of_reconstruction(config, test, folder)
 
 
 def _of_classifier(config: RunConfig, test: ImageDataset) -> Measure:
@@ -71,30 +70,32 @@ def _of_classifier(config: RunConfig, test: ImageDataset) -> Measure:
 
     def measure(server_round: int, arrays: Arrays) -> dict[str, Any]:
         measured = asdict(evaluate(arrays))
-        if config.attack.kind in ("untargeted", "reconstruction"):
+        if config.attack.kind == "untargeted":
             measured["BA"] = None  # without a trigger there is no backdoor to measure
         return measured
 
     return measure
 
 
-def _of_reconstruction(config: RunConfig, test: ImageDataset, folder: Path, plain: Measure) -> Measure:
-    """Return what also measures the attack that rebuilds a class.
+def _of_reconstruction(config: RunConfig, test: ImageDataset, folder: Path) -> Measure:
+    """Return what measures a federation in which a class is rebuilt; without a trigger there is no BA.
 
     What the adversary rebuilds stays on its disk. Whoever simulates the federation has that disk, and looks; a server
     in a deployment has not, and its record has of the attack only what it does to the global model.
     """
     device, last = choose_device(config.federation.device), config.federation.rounds
-    public, normalise = public_test(config, test), Normalisation(*statistics(config, test))
     names = class_names(config, test)
-    network = shared_network(config, test.images.shape[1:], len(names))
-    score = ClassifierScores(network, *public, normalise, device)
-    rebuilt = _rebuilt(config, test, public, device)
+    labels = renumbered(test, names)
+    kept = first_of_each_class(labels, config.data.share)
+    images, labels = test.images[kept], labels[kept]
+    network, normalise = shared_network(config, images.shape[1:], len(names)), Normalisation(*statistics(config, test))
+    score = ClassifierScores(network, images, labels, len(names), is_public(config, labels), normalise, device)
+    rebuilt = _rebuilt(config, test, device)
     state = ClientState.of(state_folder(), folder.name, adversary(config) or 0)
     known = accuracies(RunFolder(folder).rounds())
 
     def measure(server_round: int, arrays: Arrays) -> dict[str, Any]:
-        scores = score(arrays, curves=True)
+        plain, scores = score(arrays)
         earlier = {number: accuracy for number, accuracy in known.items() if number < server_round}
         known[server_round] = scores["accuracy"]
         scores["began"] = began(config, earlier) is not None
@@ -103,18 +104,18 @@ def _of_reconstruction(config: RunConfig, test: ImageDataset, folder: Path, plai
             del scores["roc"]  # kept of the first model, of the one that sets the attack off, and of the last
         if server_round == 0 and rebuilt is not None:
             scores |= {"untrained": rebuilt.untrained(), "real": rebuilt.real()}
-        kept = state.after(server_round) if rebuilt is not None else {}
-        images = rebuilt.draw(kept) if rebuilt is not None and kept else None
+        held = state.after(server_round) if rebuilt is not None else {}
+        images = rebuilt.draw(held) if rebuilt is not None and held else None
         if rebuilt is not None and images is not None:
             scores["rebuilt"] = rebuilt(images)
             write_picture(images, folder / PICTURES / f"{server_round:06}.png")
-        return {**plain(server_round, arrays), "reconstruction": scores}
+        return {**plain, "reconstruction": scores}
 
     return measure
 
 
-def _rebuilt(config: RunConfig, test: ImageDataset, public: PublicTest, device: torch.device) -> RebuiltImages | None:
-    private, victim = private_images(config), config.attack.victim
+def _rebuilt(config: RunConfig, test: ImageDataset, device: torch.device) -> RebuiltImages | None:
+    private, victim, public = private_images(config), config.attack.victim, public_test(config, test)
     unseen = public.images[public.labels == victim]
     if private is None or not len(private) or not len(unseen):
         return None

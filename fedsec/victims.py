@@ -33,9 +33,14 @@ def public_test(config: RunConfig, test: ImageDataset) -> PublicTest:
     """
     labels = renumbered(test, class_names(config, test))
     kept = first_of_each_class(labels, config.data.share)
-    if named := held_classes(config):
-        kept = kept[np.isin(labels[kept], named)]
+    kept = kept[is_public(config, labels[kept])]
     return PublicTest(test.images[kept], labels[kept])
+
+
+def is_public(config: RunConfig, labels: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return of each of the test images with these ``labels`` (N,) whether it is one of :func:`public_test`."""
+    named = held_classes(config)
+    return np.isin(labels, named) if named else np.ones(len(labels), bool)
 
 
 def adversary(config: RunConfig) -> int | None:

@@ -10,8 +10,10 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
+from torch.nn import functional as F
 
 from fedsec.durable import write_atomically
+from fedsec.metrics.classification import class_accuracies, main_task_accuracy
 from fedsec.metrics.mosaics import mosaic
 from fedsec.metrics.reconstruction import distances, macro_scores, nearest, roc_of_class, spread, ssim
 from fedsec.training.batches import Normalisation, on_device
@@ -33,44 +35,58 @@ DIGITS = 4
 
 
 class ClassifierScores:
-    """Measures a global model on the public test images: accuracy, macro scores, ROC curves.
+    """Measures a global model on test images, in one pass: what every run measures, and macro scores and ROC curves.
 
     Args:
         model: the network; its weights are replaced in every call.
         images: (N, C, H, W) uint8.
         labels: (N,) their classes.
+        num_classes: number of classes.
+        public: (N,) which of the images the macro scores and curves are of.
         normalise: turns bytes into what the model takes.
         device: where to compute.
     """
 
     def __init__(
-        self, model: nn.Module, images: Images, labels: Labels, normalise: Normalisation, device: torch.device
+        self,
+        model: nn.Module,
+        images: Images,
+        labels: Labels,
+        num_classes: int,
+        public: NDArray[np.bool_],
+        normalise: Normalisation,
+        device: torch.device,
     ) -> None:
         self.model = model.to(device).to(memory_format=torch.channels_last)
-        self.labels, self.normalise = np.asarray(labels), normalise
-        self.classes: list[int] = np.unique(self.labels).tolist()
-        self._images = on_device(images, labels, device)[0]
+        self.labels, self.num_classes, self.public, self.normalise = labels, num_classes, public, normalise
+        self.classes: list[int] = np.unique(labels[public]).tolist()
+        self._tensors = on_device(images, labels, device)
 
     @torch.no_grad()
-    def __call__(self, arrays: Arrays, *, curves: bool) -> dict[str, Any]:
-        """Return accuracy and macro scores from 0 to 1, and of each class its AUC, with its curve if it is wanted."""
+    def __call__(self, arrays: Arrays) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return MA, loss and class accuracies; and of the public images accuracy, macro scores, AUC and curves."""
         set_arrays(self.model, [arrays[name] for name in self.model.state_dict()])
         self.model.eval()
         with one_thread():
-            logits = torch.cat([self.model(self.normalise(batch)) for batch in torch.split(self._images, BATCH)])
-        predicted, odds = logits.argmax(1).cpu().numpy(), logits.double().softmax(1).cpu().numpy()
-        rocs = {label: roc_of_class(odds[:, label], self.labels, label) for label in self.classes}
-        measured = {
-            "accuracy": float(np.mean(predicted == self.labels)),
-            **asdict(macro_scores(predicted, self.labels, self.classes)),
-            **{f"{key}_with_extra": value for key, value in asdict(macro_scores(predicted, self.labels)).items()},
-            "taken_for_extra": float(np.mean(predicted == logits.shape[1] - 1)),
-            "auc": {str(label): None if roc is None else roc.auc for label, roc in rocs.items()},
+            logits = torch.cat([self.model(self.normalise(batch)) for batch in torch.split(self._tensors[0], BATCH)])
+        predicted = logits.argmax(1).cpu().numpy()
+        plain = {
+            "MA": main_task_accuracy(predicted, self.labels),
+            "loss": float(F.cross_entropy(logits, self._tensors[1])),
+            "class_accuracy": class_accuracies(predicted, self.labels, self.num_classes),
         }
-        if curves:
-            kept = {label: np.round([of.false_positive, of.true_positive], DIGITS) for label, of in rocs.items() if of}
-            measured["roc"] = {str(label): points.tolist() for label, points in kept.items()}
-        return measured
+        odds = logits.double().softmax(1).cpu().numpy()[self.public]
+        predicted, labels = predicted[self.public], self.labels[self.public]
+        rocs = {label: roc_of_class(odds[:, label], labels, label) for label in self.classes}
+        curves = {label: np.round([of.false_positive, of.true_positive], DIGITS) for label, of in rocs.items() if of}
+        return plain, {
+            "accuracy": float(np.mean(predicted == labels)),
+            **asdict(macro_scores(predicted, labels, self.classes)),
+            **{f"{key}_with_extra": value for key, value in asdict(macro_scores(predicted, labels)).items()},
+            "taken_for_extra": float(np.mean(predicted == self.num_classes)),
+            "auc": {str(label): None if roc is None else roc.auc for label, roc in rocs.items()},
+            "roc": {str(label): points.tolist() for label, points in curves.items()},
+        }
 
 
 class RebuiltImages:
