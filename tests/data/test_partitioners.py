@@ -87,3 +87,11 @@ def test_they_work_as_partitioners_of_flwr_datasets() -> None:
         partitioner.dataset = table
         assert partitioner.num_partitions == 3
         assert [list(partitioner.load_partition(i)["text"]) for i in range(3)] == [["a", "d"], ["b", "e"], ["c", "f"]]
+
+
+def test_one_class_can_name_who_holds_which_and_whoever_is_beyond_holds_nothing() -> None:
+    settings = PartitionSettings("one-class", 4, 1.0, 0.5, 0, held=(7, 3))
+    counts = class_counts(LABELS, partition(LABELS, 10, settings), 10)
+    expected = np.zeros((4, 10), np.int64)
+    expected[0, 7], expected[1, 3] = np.sum(LABELS == 7), np.sum(LABELS == 3)
+    np.testing.assert_array_equal(counts, expected)

@@ -48,3 +48,25 @@ def test_images_that_are_not_square_are_refused(sets: Path) -> None:
         Image.fromarray(np.zeros((4, 8), np.uint8)).save(sets / "wide" / split / "a" / "0.png")
     with pytest.raises(DataError, match=r"data\.size: found 16 for images of 4 x 8 pixels; expected square ones"):
         load_sized(str(sets / "wide"), "train", size=16)
+
+
+def test_colours_become_grey_as_pillow_makes_them_with_statistics_of_their_own(sets: Path) -> None:
+    rng = np.random.default_rng(0)
+    for split in ("train", "test"):
+        (sets / "colours" / split / "a").mkdir(parents=True)
+        for number in range(3):
+            pixels = rng.integers(0, 256, (12, 12, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(sets / "colours" / split / "a" / f"{number}.png")
+    name = str(sets / "colours")
+    plain, grey = load(name, "test"), load_sized(name, "test", size=8, grey=True)
+    assert grey.images.shape == (3, 1, 8, 8)
+    first = Image.fromarray(np.ascontiguousarray(plain.images[0].transpose(1, 2, 0))).convert("L")
+    np.testing.assert_array_equal(grey.images[0, 0], np.asarray(first.resize((8, 8), Image.Resampling.BICUBIC)))
+    train = load_sized(name, "train", size=8, grey=True)
+    assert (grey.mean, grey.std) == (train.mean, train.std)
+    assert grey.mean == pytest.approx((train.images.mean() / 255,))
+    assert load_sized(name, "test", grey=True).images.shape == (3, 1, 12, 12)
+
+
+def test_grey_images_stay_as_they_are() -> None:
+    assert load_sized("digits", "test", grey=True).folder == load("digits", "test").folder
