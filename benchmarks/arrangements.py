@@ -22,7 +22,8 @@ from fedsec.engine.run import EngineName, execute
 from fedsec.federation import initial_arrays
 from fedsec.runs.config import RunConfig
 from fedsec.runs.filling import FillingRecord
-from fedsec.runs.record import RoundRecord, RunFolder
+from fedsec.runs.record import RunFolder
+from fedsec.runs.rounds import RoundRecord
 
 
 @dataclass(frozen=True, slots=True)

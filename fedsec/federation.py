@@ -25,7 +25,8 @@ from fedsec.runs.checkpoint import Checkpoint, newest_checkpoint, save_checkpoin
 from fedsec.runs.checks import strategy_of
 from fedsec.runs.config import RunConfig
 from fedsec.runs.filling import FillingRecord
-from fedsec.runs.record import ClientRecord, Role, RoundRecord, RunFolder
+from fedsec.runs.record import RunFolder
+from fedsec.runs.rounds import ClientRecord, Role, RoundRecord
 from fedsec.scenario import attack_rounds, can_attack, held_out, malicious
 from fedsec.seeds import Purpose, derived_seed
 from fedsec.strategies import LossForest, RobustStrategy

@@ -5,7 +5,8 @@ from typing import Protocol
 
 from fedsec.runs.config import RunConfig
 from fedsec.runs.filling import FillingRecord
-from fedsec.runs.record import RoundRecord, RunFolder
+from fedsec.runs.record import RunFolder
+from fedsec.runs.rounds import RoundRecord
 
 Notify = Callable[[str], None]
 

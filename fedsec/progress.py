@@ -10,7 +10,8 @@ from rich.text import Text
 from fedsec.runs.config import RunConfig
 from fedsec.runs.filling import FillingRecord
 from fedsec.runs.measures import measured_in_words
-from fedsec.runs.record import RoundRecord, RunFolder
+from fedsec.runs.record import RunFolder
+from fedsec.runs.rounds import RoundRecord
 
 
 class ProgressObserver:

@@ -18,7 +18,8 @@ from fedsec.runs.config import RunConfig
 from fedsec.runs.filling import FillingRecord
 from fedsec.runs.loading import ConfigError, parse_flat
 from fedsec.runs.measures import measured_in_words
-from fedsec.runs.record import RoundRecord, RunFolder, unfinished_run
+from fedsec.runs.record import RunFolder, unfinished_run
+from fedsec.runs.rounds import RoundRecord
 from fedsec.scenario import held_out, load
 from fedsec.victims import adversary, dealt_counts, victim_problem
 

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from fedsec.progress import ProgressObserver, printable
-from fedsec.runs.record import RoundRecord
+from fedsec.runs.rounds import RoundRecord
 
 MOUNT = "FileNotFoundError: no such mount: [/mnt/data]"
 

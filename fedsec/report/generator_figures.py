@@ -1,6 +1,6 @@
 """Pictures of federated GANs: what their generators make, their scores by round, and the weight of who attacks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -53,7 +53,7 @@ def generator_rounds(runs: Mapping[str, Sequence[RunFolder]]) -> Figure:
     Args:
         runs: the runs under each label; several (of different seeds) are averaged, with their range shaded.
     """
-    drawn = (
+    drawn: tuple[tuple[str, Callable[[RunFolder], Curve]], ...] = (
         ("Frechet distance (FID)", _scores),
         ("share of a malicious client in the average", lambda folder: _clients(folder, "weight", "malicious")),
         ("loss: malicious minus honest clients", _loss_gap),

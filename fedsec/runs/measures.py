@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import nan
 from typing import Any
 
-from fedsec.runs.record import RoundRecord
+from fedsec.runs.rounds import RoundRecord
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ import numpy as np
 from fedsec.defenses.mean import Weighting, mean
 from fedsec.defenses.updates import RoundUpdates, Vector, Verdict, check_choice
 from fedsec.strategies.layout import mean_apart
-from fedsec.strategies.robust import RobustStrategy, StrategyOptions
+from fedsec.strategies.options import StrategyOptions
+from fedsec.strategies.robust import RobustStrategy
 
 
 class RobustFedAvg(RobustStrategy):

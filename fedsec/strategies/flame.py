@@ -8,7 +8,8 @@ import numpy as np
 from fedsec.defenses.flame import ClusteredBy, flame
 from fedsec.defenses.norm_clipping import Clip, NoiseScale, check_clip_and_noise
 from fedsec.defenses.updates import RoundUpdates, Verdict, check_choice
-from fedsec.strategies.robust import RobustStrategy, StrategyOptions
+from fedsec.strategies.options import StrategyOptions
+from fedsec.strategies.robust import RobustStrategy
 
 
 class Flame(RobustStrategy):

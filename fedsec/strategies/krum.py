@@ -6,7 +6,8 @@ import numpy as np
 
 from fedsec.defenses.krum import Distance, Neighbours, check_krum_options, krum, multi_krum
 from fedsec.defenses.updates import RoundUpdates, Verdict, check_whole
-from fedsec.strategies.robust import RobustStrategy, StrategyOptions
+from fedsec.strategies.options import StrategyOptions
+from fedsec.strategies.robust import RobustStrategy
 
 
 class Krum(RobustStrategy):

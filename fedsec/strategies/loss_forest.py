@@ -13,8 +13,9 @@ from fedsec.defenses.loss_forest import ForestOptions, Gate, Sides, loss_forest
 from fedsec.defenses.loss_memory import LossMemory
 from fedsec.defenses.updates import RoundUpdates, Vector, Verdict
 from fedsec.strategies.layout import mean_apart
+from fedsec.strategies.options import StrategyOptions
 from fedsec.strategies.replies import last_line
-from fedsec.strategies.robust import RobustStrategy, StrategyOptions
+from fedsec.strategies.robust import RobustStrategy
 
 Arrays = Mapping[str, NDArray[np.generic]]
 

@@ -6,7 +6,8 @@ import numpy as np
 
 from fedsec.defenses.median import coordinate_median
 from fedsec.defenses.updates import RoundUpdates, Verdict
-from fedsec.strategies.robust import RobustStrategy, StrategyOptions
+from fedsec.strategies.options import StrategyOptions
+from fedsec.strategies.robust import RobustStrategy
 
 
 class Median(RobustStrategy):

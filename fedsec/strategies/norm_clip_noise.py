@@ -6,7 +6,8 @@ import numpy as np
 
 from fedsec.defenses.norm_clipping import Clip, NoiseScale, check_clip_and_noise, norm_clip_noise
 from fedsec.defenses.updates import RoundUpdates, Verdict
-from fedsec.strategies.robust import RobustStrategy, StrategyOptions
+from fedsec.strategies.options import StrategyOptions
+from fedsec.strategies.robust import RobustStrategy
 
 
 class NormClipNoise(RobustStrategy):

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from logging import ERROR, WARNING
-from typing import Any, ClassVar, TypedDict, cast, get_args
+from typing import Any, ClassVar, cast, get_args
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
@@ -30,25 +30,6 @@ from fedsec.strategies.intake import Dropped, Intake, Limits, Reply
 from fedsec.strategies.layout import Arrays, BatchNorm, Layout, median_apart
 from fedsec.strategies.outcome import RoundOutcome
 from fedsec.strategies.replies import last_line, mean_of_common_metrics, reply_from_message, usable_evaluations
-
-
-class StrategyOptions(TypedDict, total=False):
-    """Keywords that every strategy takes: those of Flower's ``FedAvg``, and those of :class:`RobustStrategy`."""
-
-    fraction_train: float
-    fraction_evaluate: float
-    min_train_nodes: int
-    min_evaluate_nodes: int
-    min_available_nodes: int
-    weighted_by_key: str
-    arrayrecord_key: str
-    configrecord_key: str
-    train_metrics_aggr_fn: Any
-    evaluate_metrics_aggr_fn: Any
-    seed: int
-    min_replies: int
-    batchnorm: BatchNorm
-    limits: Limits
 
 
 class RobustStrategy(FedAvg, ABC):

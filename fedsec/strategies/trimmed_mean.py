@@ -7,7 +7,8 @@ import numpy as np
 from fedsec.defenses.krum import Distance
 from fedsec.defenses.trimmed_mean import trim_by_distance, trimmed_mean
 from fedsec.defenses.updates import OptionError, RoundUpdates, Verdict, check_choice
-from fedsec.strategies.robust import RobustStrategy, StrategyOptions
+from fedsec.strategies.options import StrategyOptions
+from fedsec.strategies.robust import RobustStrategy
 
 Trim = Literal["coordinates", "updates"]
 

@@ -10,7 +10,8 @@ from fedsec.engine.run import EngineName, execute
 from fedsec.runs.config import RunConfig
 from fedsec.runs.filling import FillingRecord
 from fedsec.runs.loading import parse
-from fedsec.runs.record import RoundRecord, RunFolder
+from fedsec.runs.record import RunFolder
+from fedsec.runs.rounds import RoundRecord
 from tests.engine.crews import LocalCrew
 
 

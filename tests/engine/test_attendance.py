@@ -15,7 +15,8 @@ from fedsec.nodes import FederationError
 from fedsec.runs.config import RunConfig
 from fedsec.runs.filling import FillingRecord
 from fedsec.runs.loading import parse
-from fedsec.runs.record import RoundRecord, RunFolder
+from fedsec.runs.record import RunFolder
+from fedsec.runs.rounds import RoundRecord
 
 ROUNDS = 3
 

@@ -12,7 +12,8 @@ from fedsec.clients import BenignClient
 from fedsec.engine.cohort import CohortFleet
 from fedsec.engine.run import EngineName, execute
 from fedsec.runs.config import RunConfig
-from fedsec.runs.record import RoundRecord, RunFolder
+from fedsec.runs.record import RunFolder
+from fedsec.runs.rounds import RoundRecord
 from tests.engine.conftest import Silent, config, record, run
 from tests.engine.crews import KilledError, LocalCrew, StuckError
 

@@ -7,7 +7,8 @@ import numpy as np
 
 from fedsec.runs.config import RunConfig
 from fedsec.runs.loading import parse_flat
-from fedsec.runs.record import RoundRecord, RunFolder
+from fedsec.runs.record import RunFolder
+from fedsec.runs.rounds import RoundRecord
 
 
 def record(config: RunConfig, path: Path, ma: float, ba: float | None, code: str = "abc", **more: Any) -> RunFolder:

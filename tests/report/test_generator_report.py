@@ -12,7 +12,8 @@ from fedsec.report.generator_figures import generated_images, generator_rounds
 from fedsec.report.page import write_report
 from fedsec.report.records import read_rounds, read_runs
 from fedsec.runs.measures import measured, measured_in_words
-from fedsec.runs.record import ClientRecord, RoundRecord, RunFolder
+from fedsec.runs.record import RunFolder
+from fedsec.runs.rounds import ClientRecord, RoundRecord
 from fedsec.runs.table import load_table
 from tests.report.finished import config
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from fedsec.runs.config import RunConfig
-from fedsec.runs.record import RecordError, RoundRecord, RunFolder, unfinished_run
+from fedsec.runs.record import RecordError, RunFolder, unfinished_run
+from fedsec.runs.rounds import RoundRecord
 from tests.command_line import fedsec
 
 

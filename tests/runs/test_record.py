@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from fedsec.runs.config import RunConfig
-from fedsec.runs.record import RoundRecord, RunFolder, config_hash, unfinished_run
+from fedsec.runs.record import RunFolder, config_hash, unfinished_run
+from fedsec.runs.rounds import RoundRecord
 from fedsec.tensors import arrays_hash
 
 
