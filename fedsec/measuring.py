@@ -32,7 +32,7 @@ PICTURES = "generated"
 
 Arrays = Mapping[str, NDArray[np.generic]]
 Measure = Callable[[int, Arrays], dict[str, Any]]
-"""From a round and the global model to the fields of its :class:`~fedsec.runs.record.RoundRecord`."""
+"""From a round and the global model to the fields of its :class:`~fedsec.runs.rounds.RoundRecord`."""
 
 
 def measure_of(config: RunConfig, test: ImageDataset, folder: Path) -> Measure:

@@ -11,7 +11,7 @@ from torch import nn
 from fedsec.strategies import STRATEGIES, Flame, Krum, LegacyStrategy, RobustStrategy
 from fedsec.strategies.build import options_of
 from fedsec.strategies.intake import Limits
-from fedsec.strategies.robust import StrategyOptions
+from fedsec.strategies.options import StrategyOptions
 from tests.pages import PLUG_IN, code, sections, table
 from tests.strategies.toy import CLIENTS, FAULTS, MAKERS, ToyGrid, initial_arrays, toy_app
 
