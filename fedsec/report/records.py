@@ -18,6 +18,11 @@ ATTACK_ONLY = (
     "attack.end-round",
     "attack.label-share",
     "attack.labels",
+    "attack.victim",
+    "attack.start-accuracy",
+    "attack.updates",
+    "attack.generator-rate",
+    "attack.fakes",
 )
 
 MEASURED = "BA.measured"

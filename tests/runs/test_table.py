@@ -127,7 +127,11 @@ def test_a_folder_s_name_changes_with_whatever_decides_the_numbers(tmp_path: Pat
         ('"data.q" = [0.1, 0.5]', '"data.q" = 0.5', "axes: 'data.q' has 0.5; expected a list"),
         ('"data.q" = 0.5, "defense', '"data.q" = 0.7, "defense', r"data.q = 0.7 is not on the axis \[0.1, 0.5\]"),
         ('at = { "data.q" = 0.5, ', "at = { ", "at must give a value for each of"),
-        ("MA = [90, 1.5]", "MA = 90", r"found MA = 90; expected MA, BA, IS, FID or KID = \[mean, spread\]"),
+        (
+            "MA = [90, 1.5]",
+            "MA = 90",
+            r"found MA = 90; expected MA, BA, RECOGNISED, DISTANCE, SSIM, IS, FID or KID = \[mean, spread\]",
+        ),
         ("MA = [90, 1.5]", "PSNR = [90, 1.5]", "expected MA, BA"),
         ("num-malicious = 3", "num-malicious = 4", "Krum needs n >= 2"),
         ("num-malicious = 3", "num-malicious = 3\nclip = 0.5", "defense.clip: no strategy of this table"),
