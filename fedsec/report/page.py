@@ -119,7 +119,7 @@ def _rounds(folders: Sequence[RunFolder], rounds: pd.DataFrame, table: Table | N
     labelled = by_label(folders, table)
     if all(folder.config().generative for folder in folders):
         return {
-            "Generated images": save(generated_images(labelled), path.with_name(f"{path.name}_images.png")),
+            "Generated images": save(generated_images(labelled), path.with_name(f"{path.name}_images.png"), dpi=90),
             "Rounds": save(generator_rounds(labelled), path.with_name(f"{path.name}.png")),
         }
     if all(folder.config().attack.kind == "reconstruction" for folder in folders):

@@ -8,7 +8,7 @@ import pandas as pd
 
 from fedsec.report.differences import plain, unset_as_one
 from fedsec.report.records import PLAIN_AVERAGING
-from fedsec.runs.measures import MEASURES
+from fedsec.runs.measures import MEASURES, SCORES
 from fedsec.runs.table import Cell, Published, Table
 
 MEANS = ("floor", "caught", "false_alarms", "seconds_per_round", "skipped", "dropped")
@@ -131,6 +131,8 @@ def display(summary: pd.DataFrame, axes: Sequence[str]) -> pd.DataFrame:
         if f"{measure}_published" in summary and summary[f"{measure}_published"].notna().any():
             published = f"{measure}_published"
             shown[f"{name} published"] = _with_spread(summary, published, f"{published}_spread", digits)
+            if measure in SCORES:
+                continue  # published on other features: a difference would mean nothing
             differences = summary[f"{measure}_difference"]
             shown[f"{name} difference"] = [_number(value, f"+.{digits}f") for value in differences]
         if measure == "BA" and summary["floor"].notna().any():

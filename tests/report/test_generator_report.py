@@ -86,6 +86,7 @@ def test_a_table_has_scores_and_no_accuracies(table_and_runs: tuple[Any, list[Ru
     assert not any("BA" in column for column in shown)
     assert shown["FID"].tolist() == ["15.0 ± 7.1", "20.0 ± 7.1"]
     assert shown["FID published"].tolist() == ["121.8 ± 1.5", "-"]
+    assert not any("difference" in column for column in shown)
     assert shown["IS published"].tolist() == ["2.58", "-"]
     assert shown["KID x 1000"].tolist() == ["20.0 ± 0.0", "20.0 ± 0.0"]
     assert any("features of a classifier" in note and "do not compare" in note for note in report.notes)
