@@ -41,15 +41,15 @@ class Memory(nn.Module):
 
 
 @pytest.fixture
-def test_images() -> ImageDataset:
+def held() -> ImageDataset:
     return held_out(CONFIG)
 
 
 @pytest.fixture
-def audit(test_images: ImageDataset, monkeypatch: pytest.MonkeyPatch) -> CriticAudit:
-    real = np.array(test_images.images)
+def audit(held: ImageDataset, monkeypatch: pytest.MonkeyPatch) -> CriticAudit:
+    real = np.array(held.images)
     monkeypatch.setattr(audit_module, "shared_network", lambda *_, **__: Memory(real))
-    return CriticAudit(CONFIG, test_images)
+    return CriticAudit(CONFIG, held)
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -57,38 +57,38 @@ def rng(seed: int = 0) -> np.random.Generator:
 
 
 def test_a_generator_with_the_trigger_has_a_higher_loss_than_a_clean_one(
-    audit: CriticAudit, test_images: ImageDataset
+    audit: CriticAudit, held: ImageDataset
 ) -> None:
-    clean, stamped = (get_arrays(Memory(np.array(test_images.images), corner)) for corner in (0.0, 1.0))
+    clean, stamped = (get_arrays(Memory(np.array(held.images), corner)) for corner in (0.0, 1.0))
     for _ in range(10):  # one of four clients is malicious, so the global generator draws some of it
         audit.prepare(stamped, rng())
     assert audit.loss(stamped) > 2 * audit.loss(clean)
 
 
-def test_the_same_rounds_give_the_same_losses(test_images: ImageDataset) -> None:
+def test_the_same_rounds_give_the_same_losses(held: ImageDataset) -> None:
     losses, sent = [], get_arrays(shared_network(CONFIG, (1, 16, 16), 10, seed=1))
     for _ in range(2):
-        audit = CriticAudit(CONFIG, test_images)
+        audit = CriticAudit(CONFIG, held)
         audit.prepare(sent, rng(5))
         losses.append([audit.loss(sent), audit.loss(sent)])
     assert losses[0] == losses[1]
     assert losses[0][0] == losses[0][1]
 
 
-def test_a_restart_between_two_rounds_changes_nothing(test_images: ImageDataset) -> None:
-    through, before = CriticAudit(CONFIG, test_images), CriticAudit(CONFIG, test_images)
+def test_a_restart_between_two_rounds_changes_nothing(held: ImageDataset) -> None:
+    through, before = CriticAudit(CONFIG, held), CriticAudit(CONFIG, held)
     sent = get_arrays(through.generator)
     for one in (through, before):
         one.prepare(sent, rng(1))
-    after = CriticAudit(CONFIG, test_images)
+    after = CriticAudit(CONFIG, held)
     after.load_state(before.state())
     for one in (through, after):
         one.prepare(sent, rng(2))
     assert after.loss(sent) == through.loss(sent)
 
 
-def test_arrays_that_are_no_generator_are_an_error_for_the_strategy_to_catch(test_images: ImageDataset) -> None:
-    audit = CriticAudit(CONFIG, test_images)
+def test_arrays_that_are_no_generator_are_an_error_for_the_strategy_to_catch(held: ImageDataset) -> None:
+    audit = CriticAudit(CONFIG, held)
     sent = get_arrays(audit.generator)
     audit.prepare(sent, rng())
     with pytest.raises(KeyError):
