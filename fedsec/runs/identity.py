@@ -21,6 +21,14 @@ LATER: Flat = {
     "federation.draw": 0,
     "federation.optimiser": "sgd",
     "defense.audit": "none",
+    "defense.warmup-rounds": "",
+    "defense.decay": "",
+    "defense.gate": "",
+    "defense.absolute": "",
+    "defense.sides": "",
+    "defense.recovery": "",
+    "defense.floor": "",
+    "defense.smoothing": "",
 }
 
 

@@ -1,6 +1,7 @@
 """The identity of a run: what decides its numbers, and nothing else."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,7 +9,9 @@ import pytest
 from fedsec.runs.config import RunConfig
 from fedsec.runs.identity import LATER, identity
 from fedsec.runs.loading import parse
+from fedsec.runs.record import config_hash
 from fedsec.runs.sections import GANS
+from fedsec.runs.table import load_table
 
 
 def changed(section: str, **values: Any) -> RunConfig:
@@ -42,3 +45,10 @@ def test_what_fills_the_classes_decides_numbers_only_where_it_fills(balance: str
     steps, fill = parse({**given, "gan": {"steps": 7}}), parse({"data": given["data"] | {"fill": "mean"}})
     assert (identity(steps) == identity(parse(given))) == (balance not in GANS)
     assert (identity(fill) == identity(parse(given))) == (balance == "none")
+
+
+def test_a_key_that_came_later_is_no_part_of_what_a_run_of_before_was() -> None:
+    """The hash is that of the version before: a new key must be in LATER, or be left out where it decides nothing."""
+    demo = load_table(Path(__file__).parents[2] / "experiments" / "quickstart" / "demo.toml")
+    hashes = [config_hash(config) for _, config in demo.runs([0])]
+    assert hashes[0] == "0d9df6c18ad7"
