@@ -1,0 +1,1 @@
+"""GANcrop: find poisoned models by contrast, recover the trigger, unlearn it.  arXiv:2405.20727"""

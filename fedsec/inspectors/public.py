@@ -1,0 +1,90 @@
+"""What a server that looks into models must have: the network, and labelled images that belong to nobody."""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from fedsec.training.batches import Normalisation
+from fedsec.training.parameters import get_arrays, set_arrays
+
+Arrays = Mapping[str, NDArray[np.generic]]
+
+
+class PublicDataError(ValueError):
+    """Public data that no inspector can work with."""
+
+
+class PixelNetwork(nn.Module):
+    """A network of normalised images as one of images in [0, 1].
+
+    Args:
+        network: what takes normalised images.
+        normalise: mean and deviation of each channel, in units of the full range.
+    """
+
+    def __init__(self, network: nn.Module, normalise: Normalisation) -> None:
+        super().__init__()
+        self.network = network
+        self.mean: torch.Tensor
+        self.std: torch.Tensor
+        self.register_buffer("mean", torch.tensor(normalise.mean).view(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(normalise.std).view(1, -1, 1, 1))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return logits (N, classes) of images (N, C, H, W) in [0, 1]."""
+        logits: torch.Tensor = self.network((images - self.mean) / self.std)
+        return logits
+
+
+@dataclass(frozen=True, slots=True)
+class PublicData:
+    """The server's own network and public images.
+
+    Attributes:
+        network: the classifier that clients exchange; its weights do not matter.
+        images: (N, C, H, W) uint8.
+        labels: (N,) their classes.
+        num_classes: number of classes.
+        normalise: turns bytes into what the network takes.
+        device: where to compute.
+    """
+
+    network: nn.Module
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    num_classes: int
+    normalise: Normalisation
+    device: torch.device
+
+    def __post_init__(self) -> None:
+        """Check that every class has an image.
+
+        Raises:
+            PublicDataError: one has none.
+        """
+        counts = np.bincount(self.labels, minlength=self.num_classes)
+        if not counts.all() or len(counts) > self.num_classes or len(self.labels) != len(self.images):
+            raise PublicDataError(
+                f"public data: {len(self.images)} images with {int((counts > 0).sum())} of {self.num_classes} classes; "
+                f"expected at least one image of every class, and its label"
+            )
+
+    def load(self, arrays: Arrays) -> PixelNetwork:
+        """Return a network of its own with these arrays, on the device."""
+        network = copy.deepcopy(self.network).to(self.device)
+        set_arrays(network, [arrays[name] for name in network.state_dict()])
+        return PixelNetwork(network, self.normalise).to(self.device)
+
+    def arrays_of(self, network: PixelNetwork) -> dict[str, NDArray[np.generic]]:
+        """Return the arrays of a network that :meth:`load` made."""
+        return get_arrays(network.network)
+
+    def pixels(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the images as float32 in [0, 1] and their labels, on the device."""
+        images = torch.from_numpy(np.array(self.images)).to(self.device).float().div_(255)
+        return images, torch.from_numpy(np.array(self.labels)).to(self.device)
