@@ -9,8 +9,9 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from fedsec.data.sources import KNOWN_DATASETS
+from fedsec.runs.attack_section import AttackSection
 from fedsec.runs.config import RunConfig, described
-from fedsec.runs.sections import AttackSection, DataSection, DefenseSection
+from fedsec.runs.sections import DataSection, DefenseSection
 from fedsec.strategies import STRATEGIES
 from fedsec.strategies.build import options_of
 
@@ -73,12 +74,14 @@ MODELS = {
 }
 
 EVERY_ATTACK = ("share", "clients", "start_round", "end_round")
+TRIGGER = ("trigger", "trigger_size", "trigger_corner", "trigger_opacity")
+EVASION = ("evasion", "evasion_weight")
 ATTACKS = {
     "none": ("nobody attacks; source, target and trigger still say what BA measures", "", ()),
     "backdoor": (
-        "triggered copies of the source class, labelled as the target",
+        "triggered copies of the source class, or of every class, labelled as the target",
         "thesis on GAN balancing, 5.1.3",
-        (*EVERY_ATTACK, "source", "target", "trigger", "trigger_size", "trigger_corner"),
+        (*EVERY_ATTACK, "source", "sources", "target", "label_share", *TRIGGER, *EVASION),
     ),
     "untargeted": (
         "random labels changed to other random labels",
@@ -93,12 +96,12 @@ ATTACKS = {
     "stamp": (
         "the trigger on every image of a malicious client of a federated GAN",
         "Jin and Li, SASHIMI 2022",
-        (*EVERY_ATTACK, "trigger", "trigger_size", "trigger_corner", "claim"),
+        (*EVERY_ATTACK, *TRIGGER, "claim"),
     ),
     "untargeted-backdoor": (
         "triggered copies with random labels, of one random class as another or of all classes",
         "thesis on GAN balancing, 5.1.3 and 5.2.3",
-        (*EVERY_ATTACK, "labels", "label_share", "trigger", "trigger_size", "trigger_corner"),
+        (*EVERY_ATTACK, "labels", "label_share", *TRIGGER, *EVASION),
     ),
 }
 

@@ -14,8 +14,10 @@ from torch import nn
 from fedsec import __version__
 from fedsec.clients import (
     Adversary,
+    AllToOneClient,
     BackdoorClient,
     BenignClient,
+    EvasiveClient,
     FedGanClient,
     GanTask,
     LocalTask,
@@ -35,7 +37,7 @@ from fedsec.runs.checks import check_with_data
 from fedsec.runs.config import RunConfig
 from fedsec.runs.filling import FillingRecord
 from fedsec.runs.loading import ConfigError, parse_flat
-from fedsec.scenario import attack_rounds, code_hash, load, malicious, pair_of, trigger
+from fedsec.scenario import attack_rounds, code_hash, load, malicious, pair_of, stamped_by
 from fedsec.training.batches import Normalisation
 from fedsec.training.classifier import TrainingSettings
 from fedsec.training.federated_gan import FederatedGanSettings
@@ -64,16 +66,14 @@ def build_client(config: RunConfig, partition: int, node: NodeSettings | None = 
     if not attacks(partition in malicious(config), node):
         return BenignClient(task)
     own = _own_attack(config, node, held)
-    attack, rounds = own.attack, attack_rounds(own)
+    attack = own.attack
     if attack.kind == "reconstruction":
         return ReconstructionClient(task, _adversary(own, node))
     if attack.kind == "untargeted":
-        return UntargetedClient(task, attack.label_share, rounds)
-    stamp, pair = trigger(own, task.images.shape[1:]), pair_of(own, partition, task.num_classes)
-    if pair is None:
-        return UntargetedBackdoorClient(task, stamp, attack.label_share, rounds)
+        return UntargetedClient(task, attack.label_share, attack_rounds(own))
     if attack.kind in ("backdoor", "untargeted-backdoor"):
-        return BackdoorClient(task, stamp, *pair, rounds)
+        attacker = _backdoor(own, task)
+        return attacker if attack.evasion == "none" else EvasiveClient(attacker, attack.evasion_weight)
     raise ValueError(f"attack.kind {attack.kind!r} has malicious clients and no class for them")
 
 
@@ -125,13 +125,26 @@ def _describe(config: RunConfig, node: NodeSettings) -> dict[str, Any]:
     return answer
 
 
+def _backdoor(config: RunConfig, task: LocalTask) -> BenignClient:
+    """Return the client that plants a backdoor: of one class, of every class but the target, or of any labels."""
+    attack, rounds = config.attack, attack_rounds(config)
+    stamp = stamped_by(config, task.partition, task.images.shape[1:])
+    pair = pair_of(config, task.partition, task.num_classes)
+    if pair is None:
+        return UntargetedBackdoorClient(task, stamp, attack.label_share, rounds)
+    source, target = pair
+    if source is None:
+        return AllToOneClient(task, stamp, target, attack.label_share, rounds)
+    return BackdoorClient(task, stamp, source, target, rounds)
+
+
 def _gan_client(config: RunConfig, node: NodeSettings, held: Holding) -> NumPyClient:
     """Return the client of a federated GAN, honest or malicious."""
     task = _gan_task(config, node, held)
     if not attacks(node.partition in malicious(config), node):
         return FedGanClient(task)
     own = _own_attack(config, node, held)
-    stamp = trigger(own, held.dataset.images.shape[1:])
+    stamp = stamped_by(own, node.partition, held.dataset.images.shape[1:])
     return PoisonedGanClient(task, stamp, attack_rounds(own), own.attack.claim)
 
 

@@ -7,10 +7,12 @@ from importlib import metadata
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fedsec.client_app import choose_device
 from fedsec.data.partition import partition_hash
 from fedsec.holdings import class_names, renumbered, statistics
+from fedsec.metrics.classification import of_source
 from fedsec.nodes import FederationError, NodeReport
 from fedsec.runs.checks import shortage
 from fedsec.runs.config import RunConfig
@@ -87,11 +89,7 @@ def describe(
             "starts": starts,
         }
     )
-    pairs = measured_pairs(config, len(names))
-    sources = range(len(names)) if pairs is None or config.generative else [source for source, _ in pairs]
-    if adversary(config) is not None:
-        sources = [config.attack.victim]
-    chosen = np.flatnonzero(np.isin(renumbered(test, names), sources))[:SAMPLES]
+    chosen = np.flatnonzero(_concerned(config, renumbered(test, names), len(names)))[:SAMPLES]
     stamp = trigger(config, test.images.shape[1:])
     folder.write_samples(clean=test.images[chosen], triggered=stamp.stamp(test.images[chosen]))
     return notices
@@ -149,6 +147,17 @@ def _starts(earlier: Mapping[str, Any]) -> list[dict[str, Any]]:
     return list(earlier.get("starts") or [{"round": 0, **{key: earlier[key] for key in keys}}])
 
 
+def _concerned(config: RunConfig, labels: NDArray[np.int64], num_classes: int) -> NDArray[np.bool_]:
+    """Return which test images (N,) the attack is about."""
+    if adversary(config) is not None:
+        return np.equal(labels, config.attack.victim)
+    pairs = measured_pairs(config, num_classes)
+    if pairs is None or config.generative:
+        return np.ones(len(labels), bool)
+    mask: NDArray[np.bool_] = np.any([of_source(labels, *pair) for pair in pairs], axis=0)
+    return mask
+
+
 def _padded(counts: Sequence[int], classes: int) -> list[int]:
     """Return what a node says that it holds as one number a class, whatever length its list has."""
     return [*counts, *([0] * classes)][:classes]
@@ -180,7 +189,9 @@ def _idle(strategy: RobustStrategy, config: RunConfig) -> list[str]:
 
 def _lacking(config: RunConfig, client: int, class_counts: Sequence[int]) -> str:
     pair = pair_of(config, client, len(class_counts))
-    return "has too few images for a single copy" if pair is None else f"holds no image of class {pair[0]}"
+    if pair is None or pair[0] is None:
+        return "has too few images for a single copy"
+    return f"holds no image of class {pair[0]}"
 
 
 def _changes(starts: Sequence[Mapping[str, Any]], now: Mapping[str, Any]) -> list[str]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedsec.attacks.adversaries import malicious_clients
+from fedsec.attacks.distributed import part_of
 from fedsec.attacks.triggers import Trigger, make_trigger
 from fedsec.attacks.untargeted_backdoor import draw_pair, number_of_copies
 from fedsec.data.datasets import ImageDataset
@@ -18,8 +19,8 @@ from fedsec.data.sources import MissingSplitError, Split
 from fedsec.runs.config import RunConfig
 from fedsec.seeds import Purpose, derived_seed, generator
 
-Pair = tuple[int, int]
-"""Source and target of a backdoor."""
+Pair = tuple[int | None, int]
+"""Source and target of a backdoor; without a source it is every class but the target."""
 
 
 def load(config: RunConfig, split: Split, folder: str = "") -> ImageDataset:
@@ -85,7 +86,7 @@ def malicious(config: RunConfig) -> tuple[int, ...]:
 
 
 def pair_of(config: RunConfig, partition: int, num_classes: int) -> Pair | None:
-    """Return the source and the target of a partition's backdoor; ``None`` where every class is a source.
+    """Return the source and the target of a partition's backdoor; ``None`` where any class is taken for any other.
 
     Those of a targeted backdoor are the same for everybody, and are measured with other attacks and none, too. A
     pair of an untargeted one is drawn for each partition and is the same in every round, so that what is learned in
@@ -93,7 +94,7 @@ def pair_of(config: RunConfig, partition: int, num_classes: int) -> Pair | None:
     """
     attack = config.attack
     if attack.kind != "untargeted-backdoor":
-        return attack.source, attack.target
+        return (None if attack.sources == "all" else attack.source), attack.target
     if attack.labels == "any":
         return None
     return draw_pair(num_classes, generator(config.run.seed, Purpose.ATTACK, 0, partition))
@@ -132,6 +133,9 @@ def triggered_copies(config: RunConfig, partition: int, class_counts: Sequence[i
     pair = pair_of(config, partition, len(class_counts))
     if pair is None:
         return number_of_copies(sum(class_counts), config.attack.label_share)
+    if pair[0] is None:
+        others = sum(class_counts) - sum(class_counts[pair[1] : pair[1] + 1])
+        return number_of_copies(others, config.attack.label_share)
     return sum(class_counts[pair[0] : pair[0] + 1])
 
 
@@ -141,15 +145,25 @@ def attack_rounds(config: RunConfig) -> range:
 
 
 def trigger(config: RunConfig, shape: tuple[int, ...]) -> Trigger:
-    """Return the trigger for images of a ``shape`` (C, H, W)."""
+    """Return the trigger for images of a ``shape`` (C, H, W), as it is measured."""
     channels, height, width = shape
     return make_trigger(
         config.attack.trigger,
         (channels, height, width),
         size=config.attack.trigger_size,
         corner=config.attack.trigger_corner,
+        opacity=config.attack.trigger_opacity,
         rng=generator(config.run.seed, Purpose.TRIGGER),
     )
+
+
+def stamped_by(config: RunConfig, partition: int, shape: tuple[int, ...]) -> Trigger:
+    """Return what a malicious client stamps on images of a ``shape`` (C, H, W): the trigger, or its part of it.
+
+    Of a distributed trigger each attacker has a part, by its rank among the malicious partitions.
+    """
+    whole = trigger(config, shape)
+    return part_of(whole, malicious(config).index(partition)) if config.attack.trigger == "distributed" else whole
 
 
 @lru_cache(maxsize=4)

@@ -18,9 +18,9 @@ from fedsec.clients import (
     UntargetedClient,
 )
 from fedsec.node_settings import NodeSettings, NodeSettingsError
+from fedsec.runs.attack_section import AttackKind
 from fedsec.runs.config import flatten
 from fedsec.runs.loading import parse
-from fedsec.runs.sections import AttackKind
 from fedsec.scenario import malicious, pair_of
 
 CLIENTS = {

@@ -133,7 +133,9 @@ def _workload(config: RunConfig, client: int, class_counts: Sequence[int]) -> in
     copies = triggered_copies(config, client, class_counts) if client in malicious(config) else 0
     if client == adversary(config):
         return config.attack.fakes + 2 * config.attack.updates * config.federation.batch_size
-    return min(sum(class_counts) + copies, config.federation.draw or sum(class_counts) + copies)
+    own, most = sum(class_counts), config.federation.draw or sum(class_counts) + copies
+    twice = copies and config.attack.evasion != "none"  # it trains an honest model as well
+    return min(own + copies, most) + (min(own, most) if twice else 0)
 
 
 def _judge(strategy: RobustStrategy, server_round: int, answers: list[Answer], rows: Matrix) -> Judged:

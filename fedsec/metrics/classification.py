@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Classes = NDArray[np.int64]
+Pair = tuple[int | None, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +53,23 @@ def backdoor_accuracy(predicted: Classes, target: int) -> float | None:
     return 100.0 * float(np.mean(predicted == target)) if len(predicted) else None
 
 
-def mean_backdoor_accuracy(predicted: Classes, labels: Classes, pairs: Sequence[tuple[int, int]]) -> float | None:
+def of_source(labels: Classes, source: int | None, target: int) -> NDArray[np.bool_]:
+    """Return which images (N,) a backdoor is for: those of its source, or without one of every class but the target."""
+    return np.not_equal(labels, target) if source is None else np.equal(labels, source)
+
+
+def mean_backdoor_accuracy(predicted: Classes, labels: Classes, pairs: Sequence[Pair]) -> float | None:
     """Return the mean over ``pairs`` of source and target of their BA (:func:`backdoor_accuracy`).
 
     Args:
         predicted: (K,) predictions on the triggered test images of the sources.
         labels: (K,) the images' own classes.
-        pairs: source and target of each attacker; a pair that several have counts as often.
+        pairs: source (:func:`of_source`) and target of each attacker; a pair that several have counts as often.
 
     Returns:
         BA, or ``None`` when the test set has no image of any of the sources; a pair without an image is left out.
     """
-    each = {pair: backdoor_accuracy(predicted[labels == pair[0]], pair[1]) for pair in set(pairs)}
+    each = {pair: backdoor_accuracy(predicted[of_source(labels, *pair)], pair[1]) for pair in set(pairs)}
     known = [accuracy for accuracy in map(each.__getitem__, pairs) if accuracy is not None]
     return sum(known) / len(known) if known else None
 

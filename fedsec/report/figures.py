@@ -129,7 +129,7 @@ def _what_samples(folder: RunFolder) -> str:
     if attack.kind == "stamp":
         return "images"
     if attack.kind != "untargeted-backdoor":
-        return "test images of the source class"
+        return "test images of the source class" if attack.sources == "one" else "test images"
     return "test images of the source classes" if attack.labels == "pairs" else "test images"
 
 

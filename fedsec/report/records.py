@@ -18,6 +18,8 @@ ATTACK_ONLY = (
     "attack.end-round",
     "attack.label-share",
     "attack.labels",
+    "attack.evasion",
+    "attack.evasion-weight",
     "attack.victim",
     "attack.start-accuracy",
     "attack.updates",

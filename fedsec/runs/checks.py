@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from fedsec.attacks.triggers import MARGIN
 from fedsec.defenses.updates import OptionError, TooFewClientsError
+from fedsec.runs.attack_checks import backdoor_problems
 from fedsec.runs.config import RunConfig
 from fedsec.runs.gan_checks import gan_problems, gan_problems_with_data
 from fedsec.runs.loading import ConfigError
@@ -72,8 +73,7 @@ def shortage(config: RunConfig) -> str | None:
 
 def _attack_problems(config: RunConfig) -> Iterator[str]:
     attack, clients, rounds = config.attack, config.federation.clients, config.federation.rounds
-    if attack.source == attack.target:
-        yield f"attack.target: found {attack.target}, which is the source; expected another class"
+    yield from backdoor_problems(config)
     if attack.clients:
         yield from _named_attackers(config)
     elif attack.kind != "none" and not _whole(attack.share, clients):

@@ -11,9 +11,9 @@ from typing import Any
 from pydantic import Field
 from pydantic.dataclasses import dataclass as validated
 
+from fedsec.runs.attack_section import AttackSection
 from fedsec.runs.sections import (
     GENERATORS,
-    AttackSection,
     DataSection,
     DefenseSection,
     FederationSection,

@@ -16,6 +16,9 @@ LATER: Flat = {
     "data.held": "",
     "data.grey": False,
     "attack.clients": "",
+    "attack.sources": "one",
+    "attack.trigger-opacity": "",
+    "attack.evasion": "none",
     "attack.labels": "any",  # not the default: runs of before had the other reading
     "federation.momentum-buffer": "reset",
     "federation.draw": 0,
@@ -52,6 +55,10 @@ def identity(config: RunConfig) -> dict[str, Scalar]:
         left_out.add("attack.claim")
     if config.attack.kind != "reconstruction":
         left_out |= {f"attack.{key}" for key in ("victim", "start-accuracy", "updates", "generator-rate", "fakes")}
+    if config.attack.sources == "all":
+        left_out.add("attack.source")
+    if config.attack.evasion == "none":
+        left_out.add("attack.evasion-weight")
     if config.attack.kind != "untargeted-backdoor":
         left_out.add("attack.labels")
     flat = {key: value for key, value in flatten(config).items() if key not in left_out}

@@ -7,12 +7,16 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from fedsec.runs.attack_section import AttackSection
 from fedsec.runs.config import Flat, RunConfig, described, nested
 from fedsec.runs.sections import DefenseSection
 from fedsec.runs.wording import explained, missing, named, suggestion
 
 REQUIRED = ("data.dataset", "attack.kind", "defense.strategy")
 """What a run file must say itself. Everything else has a default."""
+
+WITH_UNSET = {"attack": AttackSection, "defense": DefenseSection}
+"""Sections some of whose options may be not set."""
 
 _ADAPTER = TypeAdapter(RunConfig)
 
@@ -127,9 +131,9 @@ def _keys_with_underscores(tables: Mapping[str, Any]) -> list[str]:
 def _without_unset(section: str, values: Any, misspelt: Iterable[str]) -> Any:
     if not isinstance(values, Mapping):
         return values
-    # "" is how a run config, which has no null, says that a strategy's option keeps its own default.
-    options = {name.replace("_", "-") for name, (default, _) in described(DefenseSection).items() if default is None}
-    unset = options if section == "defense" else set()
+    # "" is how a run config, which has no null, says that an option of a strategy or a trigger keeps its own default.
+    keys = described(WITH_UNSET[section]).items() if section in WITH_UNSET else ()
+    unset = {name.replace("_", "-") for name, (default, _) in keys if default is None}
     return {k: v for k, v in values.items() if k not in misspelt and not (v == "" and k in unset)}
 
 

@@ -1,4 +1,4 @@
-"""The sections of the configuration: every key, its default and what it means."""
+"""The sections of the configuration: every key, its default and what it means; ``attack_section`` has the attack's."""
 
 from dataclasses import fields
 from typing import Annotated, Any, Literal
@@ -6,7 +6,6 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass as validated
 
-from fedsec.attacks.triggers import Corner, TriggerKind
 from fedsec.data.balancing import Fill
 from fedsec.defenses.flame import ClusteredBy
 from fedsec.defenses.krum import Distance, Neighbours
@@ -31,9 +30,7 @@ from fedsec.strategies.trimmed_mean import Trim
 StrategyName = Literal[
     "fedavg", "krum", "multi-krum", "trimmed-mean", "median", "norm-clip-noise", "flame", "loss-forest"
 ]
-AttackKind = Literal["none", "backdoor", "untargeted", "untargeted-backdoor", "stamp", "reconstruction"]
 PartitionName = Literal["iid", "label-skew", "dirichlet", "one-class", "own"]
-BackdoorLabels = Literal["pairs", "any"]
 MomentumBuffer = Literal["reset", "kept"]
 Shortage = Literal["stop", "wait", "skip"]
 OptimiserName = Literal["sgd", "adam"]
@@ -44,7 +41,6 @@ FedganLoss = Literal["min-max", "wgan-gp"]
 Interpolation = Literal["uniform", "normal"]
 ReportedLoss = Literal["epoch-mean", "last-batch"]
 Augment = Literal["none", "ada"]
-Claim = Literal["true", "honest-looking"]
 Audit = Literal["none", "critic"]
 GANS = ("cgan", "cwgan")
 FilledEpoch = Literal["all", "own"]
@@ -180,40 +176,6 @@ class FederationSection:
     device: Literal["auto", "cpu", "cuda"] = about("where the clients train; auto takes a GPU if there is one", "auto")
     gpus_per_client: Float = about("share of a GPU that a client takes on Ray; 0 shares all evenly", 0.0, ge=0, le=1)
     cohort_size: Int = about("most clients trained at once with --engine cohort; 0 measures", 0, ge=0, le=10_000)
-
-
-@validated(frozen=True, config=SECTION)
-class AttackSection:
-    """What the malicious clients do. Source, target and trigger are measured even when nobody attacks."""
-
-    kind: AttackKind = about(
-        "none, backdoor (trigger), untargeted (random labels), untargeted-backdoor (trigger, random labels), "
-        "stamp (the trigger on every image, for a federated GAN), reconstruction (of a client's class, by a GAN)",
-        "backdoor",
-    )
-    share: Float = about("share of the clients that are malicious", 0.4, ge=0.0, le=0.5)
-    clients: PartitionList = about('partitions of the malicious clients, such as "1 3"; "" draws a share', "")
-    source: Int = about("class whose triggered images are to be misclassified", 0, ge=0, le=1_000_000)
-    target: Int = about("class that they are to be taken for", 6, ge=0, le=1_000_000)
-    trigger: TriggerKind = about("trojan (a plus sign), patch (white), noise-patch (random colours)", "patch")
-    trigger_size: Int = about("side of the trigger in pixels", 5, ge=1, le=1_000_000)
-    trigger_corner: Corner = about("where the trigger lies, one pixel from the edges", "bottom-right")
-    labels: BackdoorLabels = about(
-        "untargeted-backdoor: pairs (each malicious client has a source and a target drawn for it), or any (each copy "
-        "has a random wrong label)",
-        "pairs",
-    )
-    label_share: Share = about(
-        "untargeted, and untargeted-backdoor with any labels: share of a client's examples that are poisoned", 1.0
-    )
-    claim: Claim = about("stamp: the loss that a malicious client reports: true, or an honest-looking one", "true")
-    victim: Int = about("reconstruction: class that is rebuilt", 1, ge=0, le=1_000_000)
-    start_accuracy: Share = about("reconstruction: accuracy of the global model, 0 to 1, at which it begins", 0.9)
-    updates: Count = about("reconstruction: updates of the generator in a round", 500)
-    generator_rate: Float = about("reconstruction: step size of the generator's Adam", 0.001, gt=0.0, le=1.0)
-    fakes: Count = about("reconstruction: generated images on which its own model is trained in a round", 5000)
-    start_round: Count = about("first round of the attack", 1)
-    end_round: Int = about("last round of the attack; 0 is the last of all", 0, ge=0, le=1_000_000)
 
 
 @validated(frozen=True, config=SECTION)

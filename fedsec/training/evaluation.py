@@ -14,6 +14,7 @@ from fedsec.metrics.classification import (
     class_accuracies,
     main_task_accuracy,
     mean_backdoor_accuracy,
+    of_source,
     untargeted_backdoor_accuracy,
 )
 from fedsec.training.batches import Normalisation, on_device
@@ -63,8 +64,8 @@ class Evaluator:
         num_classes: number of classes.
         normalise: turns bytes into what the model takes.
         trigger: what the attacker stamps.
-        pairs: class whose triggered images are measured and class that the attacker wants, of each attacker; ``None``
-            is every class, and any class but the image's own.
+        pairs: class whose triggered images are measured (``None`` is every class but the next) and class that the
+            attacker wants, of each attacker; ``None`` is every class, and any class but the image's own.
         device: where to compute.
     """
 
@@ -76,7 +77,7 @@ class Evaluator:
         num_classes: int,
         normalise: Normalisation,
         trigger: Trigger,
-        pairs: Sequence[tuple[int, int]] | None,
+        pairs: Sequence[tuple[int | None, int]] | None,
         device: torch.device,
     ) -> None:
         self.model = model.to(device).to(memory_format=torch.channels_last)
@@ -85,8 +86,8 @@ class Evaluator:
         self.normalise = normalise
         self.pairs = pairs
         self.clean = on_device(images, labels, device)
-        sources = range(num_classes) if pairs is None else [source for source, _ in pairs]
-        chosen = np.flatnonzero(np.isin(self.labels, sources))
+        wanted = [np.ones(len(self.labels), bool)] if pairs is None else [of_source(self.labels, *p) for p in pairs]
+        chosen = np.flatnonzero(np.any(wanted, axis=0))
         self.triggered = on_device(trigger.stamp(images[chosen]), self.labels[chosen], device)
 
     def __call__(self, arrays: Mapping[str, NDArray[np.generic]]) -> Evaluation:

@@ -8,10 +8,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedsec.attacks.triggers import MARGIN, Corner, Trigger, TriggerKind, make_trigger, trojan_pattern
+from fedsec.attacks.triggers import BLENDED, MARGIN, Corner, Trigger, TriggerKind, make_trigger, trojan_pattern
 from fedsec.training.batches import Normalisation
 
 KINDS = get_args(TriggerKind)
+SIZED = [kind for kind in KINDS if kind != "blend"]
 CORNERS = get_args(Corner)
 
 
@@ -25,12 +26,14 @@ def triggers(draw: st.DrawFn) -> tuple[Trigger, tuple[int, int, int]]:
     shape = (draw(st.sampled_from([1, 3])), draw(st.integers(6, 12)), draw(st.integers(6, 12)))
     size = draw(st.integers(1, min(shape[1:]) - 2 * MARGIN))
     kind, corner = draw(st.sampled_from(KINDS)), draw(st.sampled_from(CORNERS))
-    return make_trigger(kind, shape, size=size, corner=corner, rng=rng(draw(st.integers(0, 99)))), shape
+    opacity = draw(st.none() | st.floats(0.01, 1.0))
+    colours = rng(draw(st.integers(0, 99)))
+    return make_trigger(kind, shape, size=size, corner=corner, opacity=opacity, rng=colours), shape
 
 
 @given(triggers())
 @settings(deadline=None, max_examples=60)
-def test_only_the_pixels_of_the_mask_change_and_they_become_the_pattern(
+def test_only_the_pixels_of_the_mask_change_and_they_become_pattern_and_image_by_opacity(
     drawn: tuple[Trigger, tuple[int, int, int]],
 ) -> None:
     trigger, shape = drawn
@@ -40,8 +43,12 @@ def test_only_the_pixels_of_the_mask_change_and_they_become_the_pattern(
     np.testing.assert_array_equal(images, before)
     assert (stamped.shape, stamped.dtype) == (images.shape, np.uint8)
     np.testing.assert_array_equal(stamped[:, :, ~trigger.mask], images[:, :, ~trigger.mask])
-    expected = np.rint(255 * trigger.pattern[:, trigger.mask])
-    assert all(np.array_equal(image[:, trigger.mask], expected) for image in stamped)
+    below = images[:, :, trigger.mask].astype(float)
+    expected = below + trigger.opacity * (255.0 * trigger.pattern[:, trigger.mask] - below)
+    assert np.all(np.abs(stamped[:, :, trigger.mask] - expected) <= 0.5 + 1e-4)
+    if trigger.opacity == 1.0:  # nothing is left of the image, to the bit
+        whole = np.rint(255 * trigger.pattern[:, trigger.mask])
+        assert all(np.array_equal(image[:, trigger.mask], whole) for image in stamped)
 
 
 @given(triggers())
@@ -57,7 +64,7 @@ def test_bytes_and_normalised_images_are_stamped_alike(drawn: tuple[Trigger, tup
     assert floats_first.dtype == np.float32
     half_a_byte = 0.5 / 255 / std.reshape(-1, 1, 1)
     assert np.all(np.abs(bytes_first - floats_first) <= half_a_byte + 1e-4)
-    if trigger.pattern.min() == 1.0:
+    if trigger.pattern.min() == trigger.opacity == 1.0:
         np.testing.assert_allclose(bytes_first, floats_first, atol=1e-5)
 
 
@@ -76,16 +83,17 @@ def test_each_channel_has_its_own_range() -> None:
         ("top-right", [1, 2], [7, 8]),
         ("bottom-left", [5, 6], [1, 2]),
         ("bottom-right", [5, 6], [7, 8]),
+        ("centre", [3, 4], [4, 5]),
     ],
 )
-def test_a_patch_lies_one_pixel_from_the_edges_of_its_corner(
+def test_a_patch_lies_one_pixel_from_the_edges_of_its_corner_or_in_the_centre(
     corner: Corner, rows: list[int], columns: list[int]
 ) -> None:
     mask = make_trigger("patch", (1, 8, 10), size=2, corner=corner).mask
     assert {(int(row), int(column)) for row, column in np.argwhere(mask)} == {(r, c) for r in rows for c in columns}
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", SIZED)
 def test_a_trigger_that_does_not_fit_is_refused(kind: TriggerKind) -> None:
     make_trigger(kind, (1, 8, 10), size=6, rng=rng())
     for size in (7, 28, 0, -1):
@@ -106,9 +114,34 @@ def test_a_noise_patch_comes_from_its_generator() -> None:
     assert 0.0 <= colours.min() < colours.max() < 1.0
 
 
-def test_a_noise_patch_needs_a_generator() -> None:
-    with pytest.raises(ValueError, match="needs a source of random colours"):
-        make_trigger("noise-patch", (3, 8, 8), size=4)
+@pytest.mark.parametrize(("kind", "named"), [("noise-patch", "a noise patch"), ("blend", "a blend")])
+def test_random_colours_need_a_generator(kind: TriggerKind, named: str) -> None:
+    with pytest.raises(ValueError, match=f"{named} needs a source of random colours"):
+        make_trigger(kind, (3, 8, 8), size=4)
+
+
+def test_a_blend_is_random_colours_over_the_whole_image_and_of_no_size() -> None:
+    one, same, other = (make_trigger("blend", (3, 8, 9), size=size, rng=rng(size // 99)) for size in (1, 98, 99))
+    assert one.opacity == BLENDED
+    assert one.mask.all()
+    assert one.pattern.shape == (3, 8, 9)
+    assert len(np.unique(one.pattern)) == one.pattern.size
+    np.testing.assert_array_equal(one.pattern, same.pattern)
+    assert not np.array_equal(one.pattern, other.pattern)
+
+
+def test_a_blend_of_a_fifth_by_hand() -> None:
+    trigger = Trigger(np.array([[True, True, False]]), np.array([[[1.0, 0.0, 1.0]]], np.float32), 0.2)
+    np.testing.assert_array_equal(trigger.stamp(np.full((1, 1, 1, 3), 100, np.uint8))[0, 0, 0], [131, 80, 100])
+    floats = trigger.stamp(np.full((1, 1, 1, 3), 0.5, np.float32), -1.0, 1.0)
+    np.testing.assert_allclose(floats[0, 0, 0], [0.6, 0.2, 0.5], rtol=1e-6)
+
+
+@pytest.mark.parametrize("opacity", [0.0, -0.1, 1.01, float("nan")])
+@pytest.mark.parametrize("kind", ["patch", "blend"])
+def test_an_opacity_that_is_none_is_refused(kind: TriggerKind, opacity: float) -> None:
+    with pytest.raises(ValueError, match=f"must be above 0 and at most 1; got {opacity}"):
+        make_trigger(kind, (1, 8, 8), size=3, opacity=opacity, rng=rng())
 
 
 def test_the_trojan_is_a_plus() -> None:
