@@ -1,0 +1,172 @@
+"""The contrastive detector of poisoned models.  Paper on GANcrop, section 3.1.
+
+An encoder maps what is read of an update to the unit sphere, where poisoned models lie close together, clean ones too,
+and the two apart (formula 2); a classifier on top says which it is.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn import functional as F
+
+Values = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+HIDDEN, EMBEDDING = 64, 16
+"""Widths of the encoder."""
+
+CLIPPED = 8.0
+"""Standard deviations of the clean shadows beyond which a feature is not read: it is an outlier at any rate."""
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorOptions:
+    """How the detector is trained.
+
+    Attributes:
+        temperature: tau of the contrastive loss.
+        steps: of Adam, on all shadows at once.
+        learning_rate: of Adam.
+        weight_decay: of Adam, decoupled.
+        false_alarms: share of the clean shadows that the threshold lets be called poisoned, above 0.
+    """
+
+    temperature: float = 0.2
+    steps: int = 300
+    learning_rate: float = 3e-3
+    weight_decay: float = 1e-2
+    false_alarms: float = 0.03
+
+
+class Detector(nn.Module):
+    """Tells poisoned models from clean ones by what is read of their updates.
+
+    Args:
+        width: F, how many features there are.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.middle: torch.Tensor
+        self.spread: torch.Tensor
+        self.threshold: torch.Tensor
+        self.register_buffer("middle", torch.zeros(width))
+        self.register_buffer("spread", torch.ones(width))
+        self.register_buffer("threshold", torch.zeros(()))
+        self.encoder = nn.Sequential(nn.Linear(width, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, EMBEDDING))
+        self.classifier = nn.Linear(EMBEDDING, 1)
+
+    def embed(self, features: torch.Tensor) -> torch.Tensor:
+        """Return the representations (n, EMBEDDING) of features (n, F), on the unit sphere."""
+        standard = ((features - self.middle) / self.spread).clamp(-CLIPPED, CLIPPED)
+        return F.normalize(self.encoder(standard), dim=1)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Return how poisoned each model looks, (n,); above ``threshold`` it is called poisoned."""
+        logits: torch.Tensor = self.classifier(self.embed(features)).squeeze(1)
+        return logits
+
+
+def contrastive_loss(embedded: torch.Tensor, poisoned: torch.Tensor, temperature: float) -> torch.Tensor:
+    """Return the contrastive loss of representations (n, k) on the unit sphere.
+
+    Formula 2 of the paper, which its text does not show, speaks of distances of positive and of negative pairs and of a
+    temperature. This is the supervised form of the loss that it cites (Chen et al. 2020), as in Khosla et al.,
+    *Supervised Contrastive Learning*, NeurIPS 2020, equation 2: for every model i, over its positives p(i), the others
+    of its kind,
+
+        - mean over p of log( exp(z_i . z_p / tau) / sum over a != i of exp(z_i . z_a / tau) )
+
+    Args:
+        embedded: (n, k) representations.
+        poisoned: (n,) bool, at least two of either kind.
+        temperature: tau.
+    """
+    similar = embedded @ embedded.T / temperature
+    itself = torch.eye(len(embedded), dtype=torch.bool, device=embedded.device)
+    logs = similar - torch.logsumexp(similar.masked_fill(itself, -torch.inf), dim=1, keepdim=True)
+    positive = (poisoned[:, None] == poisoned[None, :]) & ~itself
+    return -(logs * positive).sum(1).div(positive.sum(1)).mean()
+
+
+def train_detector(
+    features: Values, poisoned: Flags, held_out: Values, options: DetectorOptions, generator: torch.Generator
+) -> Detector:
+    """Return a detector trained on shadows.
+
+    Args:
+        features: (m, F) what is read of the shadows' updates.
+        poisoned: (m,) which of them are, at least two of either kind.
+        held_out: (h, F) of further clean shadows, by which the threshold is set; h >= 1.
+        options: how to train.
+        generator: draws the initial weights.
+
+    Raises:
+        ValueError: too few shadows of a kind.
+    """
+    if min(int(poisoned.sum()), int((~poisoned).sum())) < 2 or not len(held_out):
+        raise ValueError(
+            f"the detector needs two poisoned and two clean shadows, and a clean one apart; got {int(poisoned.sum())}, "
+            f"{int((~poisoned).sum())} and {len(held_out)}."
+        )
+    detector = _initial(features, poisoned, generator)
+    known, flags = torch.from_numpy(features).float(), torch.from_numpy(poisoned)
+    _descend(detector, options, lambda: _loss(detector, known, flags, options.temperature))
+    detector.eval()
+    with torch.no_grad():
+        clean = detector(torch.from_numpy(held_out).float())
+    detector.threshold.copy_(clean.quantile(1.0 - options.false_alarms))
+    return detector
+
+
+def scores(detector: Detector, features: Values) -> Values:
+    """Return how far each model (n, F) is above the threshold, (n,): above 0 it is called poisoned."""
+    with torch.no_grad():
+        read = detector(torch.from_numpy(features).float()) - detector.threshold
+    return np.asarray(read.double().numpy())
+
+
+def to_arrays(detector: Detector) -> dict[str, NDArray[np.generic]]:
+    """Return a detector as arrays, for a checkpoint."""
+    return {name: tensor.numpy().copy() for name, tensor in detector.state_dict().items()}
+
+
+def from_arrays(arrays: Mapping[str, NDArray[np.generic]]) -> Detector:
+    """Take back what :func:`to_arrays` returned."""
+    detector = Detector(len(arrays["middle"]))
+    detector.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in arrays.items()})
+    return detector.eval()
+
+
+def _initial(features: Values, poisoned: Flags, generator: torch.Generator) -> Detector:
+    detector = Detector(features.shape[1])
+    with torch.no_grad():
+        for parameter in detector.parameters():
+            bound = parameter.shape[-1] ** -0.5
+            parameter.uniform_(-bound, bound, generator=generator)
+        clean = features[~poisoned]
+        detector.middle.copy_(torch.from_numpy(clean.mean(0)))
+        detector.spread.copy_(torch.from_numpy(np.maximum(clean.std(0), 1e-6)))
+    return detector
+
+
+def _loss(detector: Detector, features: torch.Tensor, poisoned: torch.Tensor, temperature: float) -> torch.Tensor:
+    embedded = detector.embed(features)
+    # The classifier does not shape the representation: the paper trains it on what contrast has learned.
+    logits = detector.classifier(embedded.detach()).squeeze(1)
+    judged = F.binary_cross_entropy_with_logits(logits, poisoned.float())
+    return contrastive_loss(embedded, poisoned, temperature) + judged
+
+
+def _descend(detector: Detector, options: DetectorOptions, loss: Callable[[], torch.Tensor]) -> None:
+    optimiser = torch.optim.AdamW(
+        detector.parameters(), options.learning_rate, weight_decay=options.weight_decay, foreach=True
+    )
+    for _ in range(options.steps):
+        optimiser.zero_grad(set_to_none=True)
+        loss().backward()  # type: ignore[no-untyped-call]
+        optimiser.step()

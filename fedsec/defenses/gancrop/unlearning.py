@@ -1,0 +1,73 @@
+"""Unlearning of a recovered trigger.  Paper on GANcrop, section 3.2.
+
+The trigger is stamped on clean images, which keep their true labels, and the suspect model is trained on them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from fedsec.defenses.gancrop.trigger import RecoveredTrigger, stamp
+
+
+@dataclass(frozen=True, slots=True)
+class UnlearningOptions:
+    """How a trigger is unlearned. The paper gives none of these.
+
+    Attributes:
+        epochs: passes over the clean images.
+        batch_size: images in a step.
+        learning_rate: of SGD.
+        momentum: of SGD.
+        share: of the images of a batch, that are stamped; each with one of the triggers at random.
+    """
+
+    epochs: int = 2
+    batch_size: int = 64
+    learning_rate: float = 0.05
+    momentum: float = 0.0
+    share: float = 0.5
+
+
+def unlearn(
+    network: nn.Module,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    triggers: Sequence[RecoveredTrigger],
+    options: UnlearningOptions,
+    generator: torch.Generator,
+) -> float:
+    """Train a network in place until the triggers mean nothing to it; return the mean loss of the last epoch.
+
+    BatchNorm uses its statistics and keeps them: those of stamped images are not those of clean ones.
+
+    Args:
+        network: from images in [0, 1] to logits.
+        images: (N, C, H, W) clean ones in [0, 1].
+        labels: (N,) their true classes.
+        triggers: what to unlearn; without any, this is training on the clean images.
+        options: how.
+        generator: CPU generator of every draw.
+    """
+    network.eval()
+    device = images.device
+    masks = torch.stack([torch.from_numpy(trigger.mask) for trigger in triggers]).to(device) if triggers else None
+    patterns = torch.stack([torch.from_numpy(trigger.pattern) for trigger in triggers]).to(device) if triggers else None
+    optimiser = torch.optim.SGD(network.parameters(), options.learning_rate, options.momentum, foreach=True)
+    total = 0.0
+    for _ in range(options.epochs):
+        total = 0.0
+        for chosen in torch.split(torch.randperm(len(labels), generator=generator), options.batch_size):
+            batch, count = images[chosen.to(device)], round(options.share * len(chosen))
+            if masks is not None and patterns is not None and count:
+                which = torch.randint(len(masks), (count,), generator=generator).to(device)
+                batch[:count] = stamp(batch[:count], masks[which][:, None], patterns[which])
+            optimiser.zero_grad(set_to_none=True)
+            loss = F.cross_entropy(network(batch), labels[chosen.to(device)])
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            total += float(loss.detach()) * len(chosen)
+    return total / len(labels)

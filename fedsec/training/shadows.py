@@ -1,0 +1,129 @@
+"""Shadow models: clean and poisoned ones that a server trains itself, from the global model, on public images.
+
+GANcrop (section 3.1) learns from them what tells a poisoned model from a clean one. Each is trained as a client of the
+round is, on as many examples with a class skew of its own, so that what differs is the poison and nothing else.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fedsec.attacks.drawn_triggers import draw_trigger
+from fedsec.attacks.triggers import Trigger
+from fedsec.training.batches import Normalisation
+from fedsec.training.classifier import TrainingSettings
+from fedsec.training.cohort import Member, train_cohort
+from fedsec.training.grouped import GroupedModel
+
+Bytes = NDArray[np.uint8]
+Labels = NDArray[np.int64]
+
+SKEWS = (0.2, 0.7, 2.0, 100.0)
+"""Concentrations of the Dirichlet distributions of which a shadow's classes are drawn: from skewed to even."""
+
+COPIES = (0.1, 0.5)
+"""Bounds of the share of a poisoned shadow's examples that it has stamped copies of, with every class as a source."""
+
+TOGETHER = 8
+"""Shadows that are trained at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shadow:
+    """What one shadow model is trained on.
+
+    Attributes:
+        images: (N, C, H, W) uint8.
+        labels: (N,) their classes, wrong ones for the stamped images.
+        trigger: what those carry; ``None`` for a clean one.
+        target: their label; -1 for a clean one.
+        source: their class; -1 for every class but the target, or for a clean one.
+    """
+
+    images: Bytes
+    labels: Labels
+    trigger: Trigger | None = None
+    target: int = -1
+    source: int = -1
+
+
+def draw_clean(images: Bytes, labels: Labels, num_classes: int, examples: int, rng: np.random.Generator) -> Shadow:
+    """Return a clean shadow's examples: so many of the public ones, with a class skew drawn for it.
+
+    Args:
+        images: (N, C, H, W) uint8 public images.
+        labels: (N,) their classes, each of which has one.
+        num_classes: number of classes.
+        examples: how many to draw, with replacement.
+        rng: draws the skew and the examples.
+    """
+    shares = rng.dirichlet(np.full(num_classes, float(rng.choice(SKEWS))))
+    counts = np.bincount(labels, minlength=num_classes)
+    weights = (shares / counts)[labels]
+    total = weights.sum()  # 0 where a very skewed draw leaves nothing that a float holds
+    chosen = rng.choice(len(labels), examples, p=weights / total if total > 0 else None)
+    return Shadow(np.asarray(images[chosen]), np.asarray(labels[chosen]))
+
+
+def poison(
+    clean: Shadow, num_classes: int, rng: np.random.Generator, kinds: tuple[str, ...] = (), targets: Sequence[int] = ()
+) -> Shadow:
+    """Return a clean shadow with stamped copies: of one class, or of all but the target, evenly.
+
+    Args:
+        clean: what to poison.
+        num_classes: number of classes.
+        rng: draws trigger, target, source and copies.
+        kinds: shapes of triggers, see :func:`~fedsec.attacks.drawn_triggers.draw_trigger`.
+        targets: classes of which the target is drawn; none is all.
+    """
+    trigger = draw_trigger(clean.images.shape[1:], rng, kinds)
+    target = int(rng.choice(targets or range(num_classes)))
+    others = [label for label in range(num_classes) if label != target and (clean.labels == label).any()]
+    source = int(rng.choice(others)) if others and rng.random() < 0.5 else -1
+    eligible = np.flatnonzero(clean.labels != target if source < 0 else clean.labels == source)
+    if source < 0:
+        eligible = rng.permutation(eligible)[: round(rng.uniform(*COPIES) * len(clean.labels))]
+    return stamped(clean, trigger, eligible, target, source)
+
+
+def stamped(clean: Shadow, trigger: Trigger, chosen: NDArray[np.int64], target: int, source: int = -1) -> Shadow:
+    """Return a shadow's examples with stamped copies of the ``chosen`` ones, labelled ``target``."""
+    images = np.concatenate([clean.images, trigger.stamp(clean.images[chosen])])
+    labels = np.concatenate([clean.labels, np.full(len(chosen), target, clean.labels.dtype)])
+    return Shadow(images, labels, trigger, target, source)
+
+
+def train_shadows(
+    network: GroupedModel,
+    sent: Mapping[str, NDArray[np.generic]],
+    shadows: Sequence[Shadow],
+    normalise: Normalisation,
+    settings: TrainingSettings,
+    device: torch.device,
+    rng: np.random.Generator,
+) -> list[list[NDArray[np.generic]]]:
+    """Return the arrays of every shadow model, in the order of the state dict.
+
+    Args:
+        network: the network that clients exchange.
+        sent: the global model from which they start.
+        shadows: what each is trained on.
+        normalise: turns bytes into what the network takes.
+        settings: how clients train.
+        device: where to train.
+        rng: draws the order of the examples.
+    """
+    start = list(sent.values())
+    seeds = rng.integers(2**63 - 1, size=len(shadows))
+    trained: list[list[NDArray[np.generic]]] = []
+    for first in range(0, len(shadows), TOGETHER):
+        members = [
+            Member(start, shadow.images, shadow.labels, torch.Generator().manual_seed(int(seed)))
+            for shadow, seed in zip(shadows[first : first + TOGETHER], seeds[first:], strict=False)
+        ]
+        trained += [result.arrays for result in train_cohort(network, members, normalise, settings, device)]
+    return trained
