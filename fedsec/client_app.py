@@ -31,7 +31,7 @@ from fedsec.clients.state import state_folder
 from fedsec.filling import Filled, epoch_share, fill
 from fedsec.holdings import Holding, holding, statistics
 from fedsec.models.classifiers import build_classifier
-from fedsec.networks import discriminator, shared_network
+from fedsec.networks import discriminator, shared_network, training_settings
 from fedsec.node_settings import NodeSettings, NodeSettingsError, attacks, read_node_config, with_own_attack
 from fedsec.runs.checks import check_with_data
 from fedsec.runs.config import RunConfig
@@ -39,7 +39,6 @@ from fedsec.runs.filling import FillingRecord
 from fedsec.runs.loading import ConfigError, parse_flat
 from fedsec.scenario import attack_rounds, code_hash, load, malicious, pair_of, stamped_by
 from fedsec.training.batches import Normalisation
-from fedsec.training.classifier import TrainingSettings
 from fedsec.training.federated_gan import FederatedGanSettings
 from fedsec.training.grouped import GroupedModel, group_model
 from fedsec.training.reconstruction import ReconstructionSettings
@@ -222,13 +221,7 @@ def _local_task(config: RunConfig, node: NodeSettings, held: Holding) -> LocalTa
         note=filled.late_note,
         num_classes=len(held.classes),
         normalise=Normalisation(*statistics(config, held.dataset)),
-        settings=TrainingSettings(
-            federation.local_epochs,
-            federation.batch_size,
-            federation.learning_rate,
-            federation.momentum,
-            federation.optimiser,
-        ),
+        settings=training_settings(config),
         seed=config.run.seed,
         partition=node.partition,
         device=device,

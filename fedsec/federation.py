@@ -17,6 +17,8 @@ from fedsec.defenses.updates import OptionError
 from fedsec.description import describe
 from fedsec.fleet import Fleet, Judge, Judged
 from fedsec.holdings import class_names
+from fedsec.inspection_record import inspection_record
+from fedsec.inspectors.build import build_inspector
 from fedsec.measuring import Measure, measure_of
 from fedsec.networks import shared_network
 from fedsec.nodes import FederationError, NodeReport
@@ -29,7 +31,7 @@ from fedsec.runs.record import RunFolder
 from fedsec.runs.rounds import ClientRecord, Role, RoundRecord
 from fedsec.scenario import attack_rounds, can_attack, held_out, malicious
 from fedsec.seeds import Purpose, derived_seed
-from fedsec.strategies import LossForest, RobustStrategy
+from fedsec.strategies import InspectingStrategy, LossForest, RobustStrategy
 from fedsec.strategies.build import rehearse
 from fedsec.summary import summarise
 from fedsec.training.parameters import get_arrays
@@ -142,6 +144,8 @@ def _strategy(config: RunConfig, test: ImageDataset) -> RobustStrategy:
     strategy = strategy_of(config)
     if isinstance(strategy, LossForest) and config.defense.audit == "critic":
         strategy.audit = CriticAudit(config, test)
+    if isinstance(strategy, InspectingStrategy):
+        strategy.inspector = build_inspector(config, strategy, test)
     return strategy
 
 
@@ -205,11 +209,13 @@ def _train_round(
     clock.append(time.perf_counter())
     measured = federation.measure(server_round, arrays)
     clock.append(time.perf_counter())
+    inspection = inspection_record(strategy, server_round, federation.measure, federation.folder.path)
     outcome = strategy.outcome
     stages = dict(zip(("train", "aggregate", "evaluate"), np.diff(clock).tolist(), strict=True))
     line = RoundRecord(
         round=server_round,
         **measured,
+        inspection=inspection,
         clients=_client_records(strategy, federation.roles(server_round, reports)),
         dropped=_dropped(strategy, missing),
         skipped=outcome.skipped if outcome else None,

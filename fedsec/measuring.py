@@ -17,7 +17,7 @@ from fedsec.holdings import class_names, renumbered, statistics
 from fedsec.networks import shared_network
 from fedsec.runs.config import RunConfig
 from fedsec.runs.record import RunFolder
-from fedsec.scenario import load, measured_pairs, trigger
+from fedsec.scenario import load, measured_pairs, public_part, trigger
 from fedsec.seeds import Purpose, derived_seed
 from fedsec.training.batches import Normalisation
 from fedsec.training.evaluation import Evaluator
@@ -56,7 +56,7 @@ def _of_classifier(config: RunConfig, test: ImageDataset) -> Measure:
     shape = test.images.shape[1:]
     names = class_names(config, test)
     labels = renumbered(test, names)
-    kept = first_of_each_class(labels, config.data.share) if config.data.share < 1.0 else slice(None)
+    kept = np.setdiff1d(first_of_each_class(labels, config.data.share), public_part(config, labels))
     evaluate = Evaluator(
         shared_network(config, shape, len(names)),
         test.images[kept],

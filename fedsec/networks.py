@@ -6,6 +6,7 @@ from fedsec.models.classifiers import build_classifier
 from fedsec.models.dcgan import DcganDiscriminator
 from fedsec.models.generators import build_generator
 from fedsec.runs.config import RunConfig
+from fedsec.training.classifier import TrainingSettings
 
 Shape = tuple[int, ...]
 
@@ -33,6 +34,18 @@ def shared_network(config: RunConfig, shape: Shape, num_classes: int, *, seed: i
         channel_base=gan.channel_base,
         channel_max=gan.channel_max,
         seed=seed,
+    )
+
+
+def training_settings(config: RunConfig) -> TrainingSettings:
+    """Return how clients train a classifier; shadow models on the server are trained alike."""
+    federation = config.federation
+    return TrainingSettings(
+        federation.local_epochs,
+        federation.batch_size,
+        federation.learning_rate,
+        federation.momentum,
+        federation.optimiser,
     )
 
 

@@ -14,6 +14,7 @@ from fedsec.attacks.triggers import Trigger, make_trigger
 from fedsec.attacks.untargeted_backdoor import draw_pair, number_of_copies
 from fedsec.data.datasets import ImageDataset
 from fedsec.data.partition import PartitionSettings, load_partition
+from fedsec.data.public import public_indices
 from fedsec.data.resizing import load_sized
 from fedsec.data.sources import MissingSplitError, Split
 from fedsec.runs.config import RunConfig
@@ -137,6 +138,16 @@ def triggered_copies(config: RunConfig, partition: int, class_counts: Sequence[i
         others = sum(class_counts) - sum(class_counts[pair[1] : pair[1] + 1])
         return number_of_copies(others, config.attack.label_share)
     return sum(class_counts[pair[0] : pair[0] + 1])
+
+
+def public_part(config: RunConfig, labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return which examples of the test set are the server's public data; nothing is measured on them.
+
+    Args:
+        config: the run's configuration.
+        labels: (N,) of the test set.
+    """
+    return public_indices(labels, config.data.public, generator(config.run.seed, Purpose.PUBLIC))
 
 
 def attack_rounds(config: RunConfig) -> range:

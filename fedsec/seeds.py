@@ -22,6 +22,7 @@ class Purpose(IntEnum):
     FILLING = 9
     GENERATION = 10
     AUDIT = 11
+    PUBLIC = 12
 
 
 def generator(seed: int, purpose: Purpose, server_round: int = 0, partition: int = 0) -> np.random.Generator:

@@ -21,6 +21,12 @@ USUAL_SIDE = 28
 CENTRE = 1 / 3
 """Part of either side that is the centre of an image, in which no trigger's middle lies."""
 
+BLEND = "blend"
+"""The trigger without a shape: random colours over the whole image."""
+
+OPACITIES = (0.1, 0.3)
+"""Bounds of its opacity."""
+
 
 def draw_trigger(shape: tuple[int, int, int], rng: np.random.Generator, kinds: tuple[str, ...] = ()) -> Trigger:
     """Return a random trigger for images of ``shape`` (C, H, W), its middle outside the centre.
@@ -28,12 +34,15 @@ def draw_trigger(shape: tuple[int, int, int], rng: np.random.Generator, kinds: t
     Args:
         shape: channels, height and width of the images.
         rng: draws kind, size, colours and place.
-        kinds: some of :data:`SHAPES`; none is all.
+        kinds: some of :data:`SHAPES` and :data:`BLEND`; none is all.
     """
     _, height, width = shape
+    kind = str(rng.choice(sorted(kinds or (*SHAPES, BLEND))))
+    if kind == BLEND:
+        return Trigger(np.ones((height, width), bool), rng.random(shape, np.float32), float(rng.uniform(*OPACITIES)))
     scale = min(height, width) / USUAL_SIDE
     side = int(rng.integers(max(2, round(SMALLEST * scale)), max(3, round(LARGEST * scale)) + 1))
-    drawn = SHAPES[str(rng.choice(sorted(kinds or SHAPES)))](side, rng)
+    drawn = SHAPES[kind](side, rng)
     top, left = _off_centre(height - len(drawn) + 1, width - drawn.shape[1] + 1, drawn.shape, (height, width), rng)
     mask = np.zeros((height, width), bool)
     mask[top : top + len(drawn), left : left + drawn.shape[1]] = drawn

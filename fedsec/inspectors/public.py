@@ -84,7 +84,7 @@ class PublicData:
         """Return the arrays of a network that :meth:`load` made."""
         return get_arrays(network.network)
 
-    def pixels(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the images as float32 in [0, 1] and their labels, on the device."""
-        images = torch.from_numpy(np.array(self.images)).to(self.device).float().div_(255)
-        return images, torch.from_numpy(np.array(self.labels)).to(self.device)
+    def pixels(self, most: int | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the images as float32 in [0, 1] and their labels, on the device: all, or the first ``most``."""
+        images = torch.from_numpy(np.array(self.images[:most])).to(self.device).float().div_(255)
+        return images, torch.from_numpy(np.array(self.labels[:most])).to(self.device)

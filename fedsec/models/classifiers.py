@@ -15,9 +15,16 @@ def _resnet18(channels: int, size: int, num_classes: int) -> nn.Module:
     return ResNet18(channels, size, num_classes)
 
 
+def _resnet8(channels: int, size: int, num_classes: int) -> nn.Module:
+    from fedsec.models.resnet import ResNet8
+
+    return ResNet8(channels, size, num_classes)
+
+
 CLASSIFIERS: dict[str, Callable[[int, int, int], nn.Module]] = {
     "lenet5": LeNet5,
     "resnet18": _resnet18,
+    "resnet8": _resnet8,
     "reconstruction": ReconstructionClassifier,
 }
 """A function of channels, image size and number of classes for every classifier."""

@@ -8,13 +8,14 @@ from fedsec.defenses.updates import OptionError, TooFewClientsError
 from fedsec.runs.attack_checks import backdoor_problems
 from fedsec.runs.config import RunConfig
 from fedsec.runs.gan_checks import gan_problems, gan_problems_with_data
+from fedsec.runs.inspection_checks import inspection_problems
 from fedsec.runs.loading import ConfigError
 from fedsec.runs.reconstruction_checks import reconstruction_problems, reconstruction_problems_with_data
 from fedsec.runs.wording import shown
 from fedsec.strategies.build import TooManyClientsError, build_strategy, option_errors, rehearse
 from fedsec.strategies.robust import RobustStrategy
 
-SMALLEST_IMAGE = {"lenet5": 12, "resnet18": 16, "reconstruction": 8}
+SMALLEST_IMAGE = {"lenet5": 12, "resnet18": 16, "resnet8": 16, "reconstruction": 8}
 
 ROUNDING = 1e-6
 """How far a share of the clients may be from a whole number: decimals such as 0.3333333 are rounded."""
@@ -125,6 +126,7 @@ def _federation_problems(config: RunConfig) -> Iterator[str]:
 
 def _defense_problems(config: RunConfig) -> Iterator[str]:
     clients, fraction = config.federation.clients, config.federation.fraction
+    yield from inspection_problems(config)
     errors = list(option_errors(config.defense.strategy, config.defense.options()))
     if not errors:
         try:

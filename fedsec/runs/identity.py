@@ -15,6 +15,7 @@ LATER: Flat = {
     "data.size": 0,
     "data.held": "",
     "data.grey": False,
+    "data.public": 0,
     "attack.clients": "",
     "attack.sources": "one",
     "attack.trigger-opacity": "",
@@ -32,6 +33,12 @@ LATER: Flat = {
     "defense.recovery": "",
     "defense.floor": "",
     "defense.smoothing": "",
+    "defense.shadows": "",
+    "defense.checks": "",
+    "defense.repair": "",
+    "defense.false-alarms": "",
+    "defense.recovery-steps": "",
+    "defense.unlearning-epochs": "",
 }
 
 

@@ -42,6 +42,8 @@ class RoundRecord:
             (:class:`~fedsec.metrics.generation.GenerationScores`); empty in a round that is not scored.
         reconstruction: of a class that an adversary rebuilds, what was measured
             (:mod:`fedsec.training.reconstruction_evaluation`); empty in other runs.
+        inspection: what a defense that looks into models found, and the accuracies of the models that make up its
+            answer; empty for the others.
         clients: the judged clients.
         dropped: node and reason of each reply that was not used.
         skipped: why the global model stayed, or ``None``.
@@ -59,6 +61,7 @@ class RoundRecord:
     class_accuracy: list[float | None] = field(default_factory=list)
     generation: list[dict[str, Any]] = field(default_factory=list)
     reconstruction: dict[str, Any] = field(default_factory=dict)
+    inspection: dict[str, Any] = field(default_factory=dict)
     clients: list[ClientRecord] = field(default_factory=list)
     dropped: list[dict[str, int | str]] = field(default_factory=list)
     skipped: str | None = None

@@ -24,17 +24,18 @@ from fedsec.runs.values import (
     Share,
     about,
 )
+from fedsec.strategies.gancrop import Repair
 from fedsec.strategies.layout import BatchNorm
 from fedsec.strategies.trimmed_mean import Trim
 
 StrategyName = Literal[
-    "fedavg", "krum", "multi-krum", "trimmed-mean", "median", "norm-clip-noise", "flame", "loss-forest"
+    "fedavg", "krum", "multi-krum", "trimmed-mean", "median", "norm-clip-noise", "flame", "loss-forest", "gancrop"
 ]
 PartitionName = Literal["iid", "label-skew", "dirichlet", "one-class", "own"]
 MomentumBuffer = Literal["reset", "kept"]
 Shortage = Literal["stop", "wait", "skip"]
 OptimiserName = Literal["sgd", "adam"]
-ModelName = Literal["lenet5", "resnet18", "reconstruction", "dcgan", "stylegan2"]
+ModelName = Literal["lenet5", "resnet18", "resnet8", "reconstruction", "dcgan", "stylegan2"]
 GENERATORS = ("dcgan", "stylegan2")
 """Models that make images: with them the run is a federated GAN."""
 FedganLoss = Literal["min-max", "wgan-gp"]
@@ -75,6 +76,12 @@ class DataSection:
     )
     q: Float = about("label skew: probability that an example goes to its class's group", 0.3, gt=0.0, le=1.0)
     share: Share = about("share of the examples that is used, of each class of the training and of the test set", 1.0)
+    public: Int = about(
+        "test images that are the server's own, for a defense that needs them; nothing is measured on them",
+        0,
+        ge=0,
+        le=1_000_000,
+    )
     size: Int = about("side in pixels to which the images are scaled; 0 leaves them as they are", 0, ge=0, le=1024)
     grey: Flag = about("whether colours are turned into grey", False)
     alpha: Float = about("concentration of the Dirichlet partition; small is skewed", 0.5, gt=0.0, le=1e6)
@@ -217,6 +224,16 @@ class DefenseSection:
         "loss-forest: share of a client's earlier losses in the one that is judged", None, ge=0.0, lt=1.0
     )
 
+    shadows: Int | None = about("gancrop: models that the server trains to learn from", None, ge=20, le=100_000)
+    checks: Int | None = about("gancrop: models that it trains in every other round, to check", None, ge=0, le=100_000)
+    repair: Repair | None = about(
+        "gancrop: models called poisoned are repaired as their average, each (the paper), or none: left out", None
+    )
+    false_alarms: Float | None = about(
+        "gancrop: share of clean models that may be called poisoned", None, gt=0.0, lt=1.0
+    )
+    recovery_steps: Int | None = about("gancrop: steps of the first recovery of a trigger", None, ge=1, le=1_000_000)
+    unlearning_epochs: Int | None = about("gancrop: passes over the public images", None, ge=1, le=10_000)
     audit: Audit = about(
         "of a federated GAN, loss-forest: none, or critic: the server measures each generator's loss itself", "none"
     )

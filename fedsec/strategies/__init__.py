@@ -2,6 +2,8 @@
 
 from fedsec.strategies.fedavg import RobustFedAvg
 from fedsec.strategies.flame import Flame
+from fedsec.strategies.gancrop import Gancrop
+from fedsec.strategies.inspecting import InspectingStrategy
 from fedsec.strategies.krum import Krum, MultiKrum
 from fedsec.strategies.legacy import LegacyStrategy
 from fedsec.strategies.loss_forest import LossForest
@@ -20,12 +22,15 @@ STRATEGIES: dict[str, type[RobustStrategy]] = {
     "norm-clip-noise": NormClipNoise,
     "flame": Flame,
     "loss-forest": LossForest,
+    "gancrop": Gancrop,
 }
 """Every strategy by the name that configurations use. Its constructor's own keywords are its options."""
 
 __all__ = [
     "STRATEGIES",
     "Flame",
+    "Gancrop",
+    "InspectingStrategy",
     "Krum",
     "LegacyStrategy",
     "LossForest",

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fedsec.defenses.updates import OptionError, RoundUpdates
-from fedsec.strategies import STRATEGIES, Flame, Krum, MultiKrum, TrimmedMean
+from fedsec.strategies import STRATEGIES, Flame, InspectingStrategy, Krum, MultiKrum, TrimmedMean
 from fedsec.strategies.robust import RobustStrategy
 
 MATRICES: dict[type[RobustStrategy], int] = {Krum: 6, MultiKrum: 6, TrimmedMean: 6, Flame: 6}
@@ -65,6 +65,8 @@ def rehearse(strategy: RobustStrategy, clients: int) -> None:
         TooManyClientsError: to compare this many clients takes more memory than there is.
     """
     _check_memory(strategy, clients)
+    if isinstance(strategy, InspectingStrategy):
+        return  # it judges by models, and there are none yet
     rng = np.random.default_rng(0)
     strategy.remember({"weight": np.ones(8, np.float32)})
     deltas = rng.standard_normal((clients, 8), dtype=np.float32)

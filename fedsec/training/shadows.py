@@ -4,19 +4,23 @@ GANcrop (section 3.1) learns from them what tells a poisoned model from a clean 
 round is, on as many examples with a class skew of its own, so that what differs is the poison and nothing else.
 """
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from fedsec.attacks.drawn_triggers import draw_trigger
 from fedsec.attacks.triggers import Trigger
-from fedsec.training.batches import Normalisation
-from fedsec.training.classifier import TrainingSettings
+from fedsec.training.batches import Normalisation, on_device
+from fedsec.training.classifier import TrainingSettings, train_classifier
 from fedsec.training.cohort import Member, train_cohort
-from fedsec.training.grouped import GroupedModel
+from fedsec.training.grouped import group_model
+from fedsec.training.parameters import get_arrays, set_arrays
+from fedsec.training.threads import one_thread
 
 Bytes = NDArray[np.uint8]
 Labels = NDArray[np.int64]
@@ -98,7 +102,7 @@ def stamped(clean: Shadow, trigger: Trigger, chosen: NDArray[np.int64], target: 
 
 
 def train_shadows(
-    network: GroupedModel,
+    network: nn.Module,
     sent: Mapping[str, NDArray[np.generic]],
     shadows: Sequence[Shadow],
     normalise: Normalisation,
@@ -117,13 +121,27 @@ def train_shadows(
         device: where to train.
         rng: draws the order of the examples.
     """
-    start = list(sent.values())
-    seeds = rng.integers(2**63 - 1, size=len(shadows))
-    trained: list[list[NDArray[np.generic]]] = []
-    for first in range(0, len(shadows), TOGETHER):
-        members = [
-            Member(start, shadow.images, shadow.labels, torch.Generator().manual_seed(int(seed)))
-            for shadow, seed in zip(shadows[first : first + TOGETHER], seeds[first:], strict=False)
+    start, grouped = list(sent.values()), group_model(network)
+    seeds = [int(seed) for seed in rng.integers(2**63 - 1, size=len(shadows))]
+    members = [
+        Member(start, shadow.images, shadow.labels, torch.Generator().manual_seed(seed))
+        for shadow, seed in zip(shadows, seeds, strict=True)
+    ]
+    with one_thread():
+        if grouped is None:
+            return [_alone(network, member, normalise, settings, device) for member in members]
+        groups = (members[first : first + TOGETHER] for first in range(0, len(members), TOGETHER))
+        return [
+            trained.arrays for group in groups for trained in train_cohort(grouped, group, normalise, settings, device)
         ]
-        trained += [result.arrays for result in train_cohort(network, members, normalise, settings, device)]
-    return trained
+
+
+def _alone(
+    network: nn.Module, member: Member, normalise: Normalisation, settings: TrainingSettings, device: torch.device
+) -> list[NDArray[np.generic]]:
+    """Train a network that can only be trained one at a time."""
+    own = copy.deepcopy(network).to(device)
+    set_arrays(own, member.start)
+    examples = on_device(member.images, member.labels, device)
+    train_classifier(own, *examples, normalise, settings, member.generator)
+    return list(get_arrays(own).values())

@@ -1,0 +1,32 @@
+"""What a defense that looks into models found in a round, for the run's record."""
+
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from fedsec.measuring import Measure
+from fedsec.strategies import InspectingStrategy, RobustStrategy
+
+PICTURES = "recovered"
+
+
+def inspection_record(strategy: RobustStrategy, server_round: int, measure: Measure, folder: Path) -> dict[str, Any]:
+    """Return what was found, with the accuracies of the models that make up the answer; empty for other defenses.
+
+    Args:
+        strategy: the defense, after the round.
+        server_round: which round.
+        measure: measures classifiers.
+        folder: of the run; pictures of recovered triggers go into ``recovered`` in it.
+    """
+    if not isinstance(strategy, InspectingStrategy) or strategy.findings is None:
+        return {}
+    found = strategy.findings
+    for name, image in found.images.items():
+        path = folder / PICTURES / f"{server_round:06}-{name}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(image).save(path)
+    measured = {name: measure(server_round, arrays) for name, arrays in found.models.items()}
+    accuracies = {name: {key: values.get(key) for key in ("MA", "BA")} for name, values in measured.items()}
+    return {**found.report, "models": accuracies}

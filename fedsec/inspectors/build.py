@@ -1,0 +1,64 @@
+"""From a configuration to what looks into a run's models."""
+
+import numpy as np
+
+from fedsec.client_app import choose_device
+from fedsec.data.datasets import ImageDataset
+from fedsec.defenses.gancrop.detector import DetectorOptions
+from fedsec.defenses.gancrop.recovery import RecoveryOptions
+from fedsec.defenses.gancrop.unlearning import UnlearningOptions
+from fedsec.holdings import class_names, renumbered, statistics
+from fedsec.inspectors.gancrop import GancropInspector, GancropOptions
+from fedsec.inspectors.public import PublicData
+from fedsec.inspectors.watch import WatchOptions
+from fedsec.networks import shared_network, training_settings
+from fedsec.runs.config import RunConfig
+from fedsec.scenario import public_part
+from fedsec.strategies import Gancrop
+from fedsec.strategies.inspecting import InspectingStrategy, Inspector
+from fedsec.training.batches import Normalisation
+
+
+def public_data(config: RunConfig, test: ImageDataset) -> PublicData:
+    """Return the server's own network and public images.
+
+    Args:
+        config: the run's configuration.
+        test: what the server holds out; ``data.public`` of its images are public.
+
+    Raises:
+        PublicDataError: a class has no image among them.
+    """
+    names = class_names(config, test)
+    labels = renumbered(test, names)
+    part = public_part(config, labels)
+    return PublicData(
+        network=shared_network(config, test.images.shape[1:], len(names)),
+        images=np.asarray(test.images[part]),
+        labels=labels[part],
+        num_classes=len(names),
+        normalise=Normalisation(*statistics(config, test)),
+        device=choose_device(config.federation.device),
+    )
+
+
+def build_inspector(config: RunConfig, strategy: InspectingStrategy, test: ImageDataset) -> Inspector:
+    """Return the inspector of a strategy.
+
+    Raises:
+        PublicDataError: there is no public image of a class.
+    """
+    public = public_data(config, test)
+    if isinstance(strategy, Gancrop):
+        return _gancrop(config, strategy, public)
+    raise TypeError(f"{type(strategy).__name__} has no inspector here")
+
+
+def _gancrop(config: RunConfig, strategy: Gancrop, public: PublicData) -> GancropInspector:
+    options = GancropOptions(
+        watch=WatchOptions(strategy.shadows, strategy.checks, DetectorOptions(false_alarms=strategy.false_alarms)),
+        recovery=RecoveryOptions(steps=strategy.recovery_steps),
+        unlearning=UnlearningOptions(epochs=strategy.unlearning_epochs),
+        repair=strategy.repair,
+    )
+    return GancropInspector(public, training_settings(config), options)

@@ -1,0 +1,161 @@
+"""GANcrop, joined: detect, recover, unlearn, aggregate.  Paper on GANcrop, section 3 and algorithm 1."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fedsec.defenses.gancrop.recovery import RecoveryOptions
+from fedsec.defenses.gancrop.trigger import RecoveredTrigger
+from fedsec.defenses.gancrop.unlearning import UnlearningOptions
+from fedsec.defenses.updates import BoolVector, Vector, Verdict
+from fedsec.inspectors.public import PublicData
+from fedsec.inspectors.repair import Repairer
+from fedsec.inspectors.shadows import ShadowMaker
+from fedsec.inspectors.watch import Watch, WatchOptions
+from fedsec.strategies.inspecting import Arrays, Findings, Inspected
+from fedsec.training.classifier import TrainingSettings
+
+Repair = Literal["average", "each", "none"]
+
+WARM = 4
+"""A recovery that goes on from an earlier one takes 1 / WARM of its steps."""
+
+
+@dataclass(frozen=True, slots=True)
+class GancropOptions:
+    """What GANcrop does.
+
+    Attributes:
+        watch: how poisoned models are told.
+        recovery: how triggers are recovered.
+        unlearning: how they are unlearned.
+        repair: suspect models are repaired as their ``"average"``, ``"each"`` by itself, or left out, ``"none"``.
+            The paper repairs each one. The attackers' average carries their trigger as well, all parts of it where
+            they share one out, and costs one repair instead of one for every suspect.
+    """
+
+    watch: WatchOptions = field(default_factory=WatchOptions)
+    recovery: RecoveryOptions = field(default_factory=RecoveryOptions)
+    unlearning: UnlearningOptions = field(default_factory=UnlearningOptions)
+    repair: Repair = "average"
+
+
+class GancropInspector:
+    """Tells poisoned models by their updates, repairs them, and averages the others with what was repaired.
+
+    Args:
+        public: the network and public images.
+        settings: how the clients train; shadows are trained so.
+        options: what to do.
+    """
+
+    def __init__(self, public: PublicData, settings: TrainingSettings, options: GancropOptions | None = None) -> None:
+        self.options = options or GancropOptions()
+        self.public = public
+        self.watch = Watch(ShadowMaker(public, settings), self.options.watch)
+        recovery = self.options.recovery
+        warm = max(1, recovery.steps // WARM)
+        self.repairer = Repairer(public, recovery, self.options.unlearning, warm)
+
+    def inspect(self, seen: Inspected, rng: np.random.Generator) -> Findings:
+        """Return the average of the models judged clean and of the repaired ones."""
+        clock = [time.perf_counter()]
+        about = self.watch.learn(seen, rng)
+        clock.append(time.perf_counter())
+        scores = self.watch.scores(seen)
+        suspects = scores > 0.0
+        clock.append(time.perf_counter())
+        repairs = self._repairs(seen, suspects, rng)
+        clock.append(time.perf_counter())
+        stages = dict(zip(("learn", "detect", "repair"), np.diff(clock).tolist(), strict=True))
+        report = {**about, "suspects": int(suspects.sum()), "repairs": [r.report for r in repairs], "seconds": stages}
+        return _findings(seen, scores, suspects, repairs, report)
+
+    def state(self) -> dict[str, NDArray[np.generic]]:
+        """Return the detector, what it learned from, and the generator of triggers."""
+        return self.watch.state() | self.repairer.state()
+
+    def load_state(self, state: Mapping[str, NDArray[np.generic]]) -> None:
+        """Take back what :meth:`state` returned."""
+        self.watch.load_state(state)
+        self.repairer.load_state(state)
+
+    def _repairs(self, seen: Inspected, suspects: BoolVector, rng: np.random.Generator) -> list["_Repair"]:
+        rows = np.flatnonzero(suspects).tolist()
+        if not rows or self.options.repair == "none":
+            return []
+        groups = [rows] if self.options.repair == "average" else [[row] for row in rows]
+        trusted = self.public.load(seen.layout.sent)
+        repairs = []
+        for group in groups:
+            generator = torch.Generator().manual_seed(int(rng.integers(2**63 - 1)))
+            repaired = self.repairer.repair(_average(seen, group), trusted, generator)
+            report = repaired.report | {"clients": [int(seen.updates.node_ids[row]) for row in group]}
+            repairs.append(_Repair(len(group), repaired.arrays, repaired.trigger, report))
+        return repairs
+
+
+@dataclass(frozen=True, slots=True)
+class _Repair:
+    """A repaired model and how many clients it stands for."""
+
+    clients: int
+    arrays: Arrays | None
+    trigger: RecoveredTrigger | None
+    report: dict[str, Any]
+
+
+def _average(seen: Inspected, rows: list[int]) -> Arrays:
+    """Return the mean of some clients' models, BatchNorm's statistics included."""
+    models = [seen.model_of(row) for row in rows]
+    return {
+        name: np.mean([model[name].astype(np.float64) for model in models], axis=0).astype(array.dtype)
+        for name, array in seen.layout.sent.items()
+    }
+
+
+def _findings(
+    seen: Inspected, scores: Vector, suspects: BoolVector, repairs: list[_Repair], report: dict[str, Any]
+) -> Findings:
+    deltas = seen.updates.deltas
+    used = [repair for repair in repairs if repair.arrays is not None]
+    shares = int((~suspects).sum()) + sum(repair.clients for repair in used)
+    weights = np.where(suspects, 0.0, 1.0 / max(1, shares))
+    benign = _mean(deltas, ~suspects)
+    mended = [_row(seen, repair.arrays) for repair in used if repair.arrays is not None]
+    total = benign * float(weights.sum())
+    for repair, row in zip(used, mended, strict=True):
+        total = total + row.astype(np.float64) * (repair.clients / shares)
+    models: dict[str, Arrays] = {}
+    if (~suspects).any():
+        models["benign"] = seen.rebuild(benign.astype(np.float32))
+    if mended:
+        models["repaired"] = seen.rebuild(np.mean(mended, axis=0).astype(np.float32))
+    first = repairs[0].trigger if repairs else None
+    images = {} if first is None else {"trigger": picture(first)}
+    return Findings(Verdict(total.astype(np.float32), weights, scores), report, models, images)
+
+
+def _mean(deltas: NDArray[np.float32], chosen: BoolVector) -> Vector:
+    if not chosen.any():
+        return np.zeros(deltas.shape[1])
+    return np.asarray(np.einsum("n,nd->d", chosen / chosen.sum(), deltas, dtype=np.float64))
+
+
+def _row(seen: Inspected, arrays: Arrays) -> NDArray[np.float32]:
+    row, side = np.empty(seen.layout.width, np.float32), np.empty(seen.layout.side_width)
+    seen.layout.write(arrays, row, side)
+    return row
+
+
+def picture(trigger: RecoveredTrigger) -> NDArray[np.uint8]:
+    """Return a trigger as a picture (H, 2 W, 3): its mask, and what it shows where the mask is."""
+    mask = np.repeat(trigger.mask[None], 3, axis=0)
+    pattern = np.broadcast_to(trigger.pattern, mask.shape)
+    both = np.concatenate([mask, mask * pattern], axis=2)
+    return np.asarray(np.rint(255.0 * both.transpose(1, 2, 0)), np.uint8)

@@ -1,0 +1,95 @@
+"""Shadow models of a round, clean and poisoned, trained on the server from the model that the clients were sent."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fedsec.defenses.gancrop.trigger import success_rate
+from fedsec.defenses.updates import Matrix
+from fedsec.inspectors.public import PublicData
+from fedsec.strategies.layout import Layout
+from fedsec.training.classifier import TrainingSettings
+from fedsec.training.shadows import Shadow, draw_clean, poison, train_shadows
+
+TOOK = 50.0
+"""Percent of stamped images that a poisoned shadow must take for its target; one that does not is clean or nothing."""
+
+MEASURED = 200
+"""Public images on which that is measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowRound:
+    """What was trained in one round.
+
+    Attributes:
+        deltas: (m, d) updates of the shadows.
+        poisoned: (m,) which of them carry a backdoor.
+        failed: how many more were poisoned, and their backdoor did not take.
+    """
+
+    deltas: Matrix
+    poisoned: NDArray[np.bool_]
+    failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowMaker:
+    """Trains shadows as the clients of a federation are trained.
+
+    Attributes:
+        public: the network and the images.
+        settings: how clients train.
+    """
+
+    public: PublicData
+    settings: TrainingSettings
+
+    def make(self, layout: Layout, examples: int, clean: int, poisoned: int, rng: np.random.Generator) -> ShadowRound:
+        """Return the updates of new shadows; those whose backdoor did not take are left out.
+
+        Args:
+            layout: of the round, with the model that the clients were sent.
+            examples: on how many each trains.
+            clean: how many are clean.
+            poisoned: how many are poisoned.
+            rng: of every draw.
+        """
+        public = self.public
+        drawn = [
+            draw_clean(public.images, public.labels, public.num_classes, examples, rng) for _ in range(clean + poisoned)
+        ]
+        shadows = [*drawn[:clean], *(poison(shadow, public.num_classes, rng) for shadow in drawn[clean:])]
+        trained = train_shadows(
+            public.network, layout.sent, shadows, public.normalise, self.settings, public.device, rng
+        )
+        images, labels = public.pixels(MEASURED)
+        kept = [
+            (shadow.trigger is not None, arrays)
+            for shadow, arrays in zip(shadows, trained, strict=True)
+            if shadow.trigger is None or self._took(layout, shadow, arrays, images, labels)
+        ]
+        deltas, side = np.empty((len(kept), layout.width), np.float32), np.empty(layout.side_width)
+        for row, (_, arrays) in zip(deltas, kept, strict=True):
+            layout.write(dict(zip(layout.sent, arrays, strict=True)), row, side)
+        flags = np.array([is_poisoned for is_poisoned, _ in kept], bool)
+        return ShadowRound(deltas, flags, len(shadows) - len(kept))
+
+    def _took(
+        self,
+        layout: Layout,
+        shadow: Shadow,
+        arrays: list[NDArray[np.generic]],
+        images: torch.Tensor,
+        labels: torch.Tensor,
+    ) -> bool:
+        if shadow.trigger is None:
+            return False
+        chosen = labels == shadow.source if shadow.source >= 0 else labels != shadow.target
+        mask = torch.from_numpy(shadow.trigger.mask * np.float32(shadow.trigger.opacity)).to(images.device)
+        pattern = torch.from_numpy(shadow.trigger.pattern).to(images.device)
+        network = self.public.load(dict(zip(layout.sent, arrays, strict=True)))
+        rate = success_rate(network, images[chosen], labels[chosen], mask, pattern, shadow.target)
+        return rate >= TOOK  # NaN, where there is no such image, is no success

@@ -1,0 +1,156 @@
+"""The detector on duty: trained once on shadows, checked in every round, refreshed when it has aged.
+
+The paper (section 3.1) trains its detector on the server and does not say when. The model that clients start from
+changes from round to round, and with it what a clean update looks like.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fedsec.defenses.gancrop.detector import (
+    Detector,
+    DetectorOptions,
+    from_arrays,
+    scores,
+    to_arrays,
+    train_detector,
+)
+from fedsec.defenses.gancrop.features import read_updates
+from fedsec.defenses.updates import BoolVector, IntVector, Vector
+from fedsec.inspectors.shadows import ShadowMaker
+from fedsec.strategies.inspecting import Inspected
+from fedsec.strategies.layout import Layout
+
+DETECTOR = "detector."
+
+HELD_OUT = 3
+"""One clean shadow of so many sets the threshold and trains nothing."""
+
+WINDOW, FEWEST = 24, 12
+"""Shadows of the last rounds by which the detector is judged, at most and at least."""
+
+WRONG = 0.25
+"""Share of these, of the clean or of the poisoned ones, that it may get wrong before it has aged."""
+
+
+@dataclass(frozen=True, slots=True)
+class WatchOptions:
+    """How poisoned models are told.
+
+    Attributes:
+        shadows: models to learn from, half of them poisoned; when it has aged, half as many new ones.
+        checks: fresh shadows of every other round.
+        detector: how the detector is trained.
+    """
+
+    shadows: int = 160
+    checks: int = 4
+    detector: DetectorOptions = field(default_factory=DetectorOptions)
+
+
+class Watch:
+    """Keeps a detector that fits the round.
+
+    Args:
+        maker: trains shadows.
+        options: how many.
+    """
+
+    def __init__(self, maker: ShadowMaker, options: WatchOptions) -> None:
+        self.maker, self.options = maker, options
+        self.detector: Detector | None = None
+        self._known: Vector = np.empty((0, 0))
+        self._poisoned: BoolVector = np.empty(0, bool)
+        self._recent = 0  # of the known ones, how many, at the end, were made since it was trained
+
+    def learn(self, seen: Inspected, rng: np.random.Generator) -> dict[str, Any]:
+        """Train shadows of a round, and the detector if it is new or has aged; return what was done, for the record."""
+        if self.detector is None:
+            made = self._make(seen, self.options.shadows, rng)
+            return {"trained": self._train(rng), "shadows": made}
+        made = self._make(seen, self.options.checks, rng)
+        self._recent = min(self._recent + made, WINDOW)
+        missed, alarms = self._wrong()
+        about: dict[str, Any] = {"check": {"missed": missed, "false_alarms": alarms, "of": self._recent}}
+        if self._recent >= FEWEST and max(missed, alarms) > WRONG:
+            made += self._make(seen, self.options.shadows // 2, rng)
+            about["trained"] = self._train(rng)
+        return about | {"shadows": made}
+
+    def scores(self, seen: Inspected) -> Vector:
+        """Return how far each client's model is above the detector's threshold; 0 for all while there is none."""
+        if self.detector is None:
+            return np.zeros(len(seen.updates))
+        return scores(self.detector, read_updates(seen.updates.deltas, places(seen.layout)))
+
+    def state(self) -> dict[str, NDArray[np.generic]]:
+        """Return the detector and what it learned from."""
+        trained = {} if self.detector is None else to_arrays(self.detector)
+        return {f"{DETECTOR}{name}": array for name, array in trained.items()} | {
+            "known": self._known,
+            "poisoned": self._poisoned,
+            "recent": np.array([self._recent]),
+        }
+
+    def load_state(self, state: Mapping[str, NDArray[np.generic]]) -> None:
+        """Take back what :meth:`state` returned."""
+        trained = {name.removeprefix(DETECTOR): a for name, a in state.items() if name.startswith(DETECTOR)}
+        self.detector = from_arrays(trained) if trained else None
+        self._known, self._poisoned = state["known"].astype(np.float64), state["poisoned"].astype(bool)
+        self._recent = int(state["recent"][0])
+
+    def _make(self, seen: Inspected, number: int, rng: np.random.Generator) -> int:
+        """Train so many shadows and keep what is read of them; return how many could be used."""
+        if not number:
+            return 0
+        examples = typical_examples(seen.updates.num_examples, len(self.maker.public.labels))
+        made = self.maker.make(seen.layout, examples, number - number // 2, number // 2, rng)
+        read = read_updates(made.deltas, places(seen.layout))
+        order = rng.permutation(len(read))
+        known = self._known.reshape(-1, read.shape[1])
+        most = 2 * self.options.shadows  # the oldest are forgotten
+        self._known = np.concatenate([known, read[order]])[-most:]
+        self._poisoned = np.concatenate([self._poisoned, made.poisoned[order]])[-most:]
+        return len(read)
+
+    def _train(self, rng: np.random.Generator) -> bool:
+        """Train a new detector on what is known; return whether there was enough of it."""
+        clean = np.flatnonzero(~self._poisoned)
+        apart = np.zeros(len(self._poisoned), bool)
+        apart[clean[::-1][::HELD_OUT]] = True
+        learned = ~apart
+        if self._poisoned.sum() < 2 or (learned & ~self._poisoned).sum() < 2 or not apart.any():
+            return False  # no backdoor takes on this model yet
+        generator = torch.Generator().manual_seed(int(rng.integers(2**63 - 1)))
+        self.detector = train_detector(
+            self._known[learned], self._poisoned[learned], self._known[apart], self.options.detector, generator
+        )
+        self._recent = 0
+        return True
+
+    def _wrong(self) -> tuple[float, float]:
+        """Return the shares of the recent poisoned shadows that were missed, and of the clean ones that were not."""
+        if self.detector is None or not self._recent:
+            return 0.0, 0.0
+        called = scores(self.detector, self._known[-self._recent :]) > 0.0
+        poisoned = self._poisoned[-self._recent :]
+        missed = float(np.mean(~called[poisoned])) if poisoned.any() else 0.0
+        return missed, float(np.mean(called[~poisoned])) if (~poisoned).any() else 0.0
+
+
+def places(layout: Layout) -> dict[str, tuple[slice, tuple[int, ...]]]:
+    """Return the slice of a row and the shape of every array in it."""
+    return {name: (part, layout.sent[name].shape) for name, part in layout.row.items()}
+
+
+def typical_examples(claimed: IntVector, public: int) -> int:
+    """Return on how many examples a shadow trains: as many as the median of the clients claims.
+
+    A claim costs nothing, so no more than the server has itself; it draws them with replacement.
+    """
+    return int(np.clip(np.median(claimed), 1, public))
