@@ -9,8 +9,10 @@ from flwr.app import Context, RecordDict
 from fedsec import client_app
 from fedsec.client_app import build_client
 from fedsec.clients import (
+    AllToOneClient,
     BackdoorClient,
     BenignClient,
+    EvasiveClient,
     FedGanClient,
     PoisonedGanClient,
     ReconstructionClient,
@@ -51,6 +53,24 @@ def test_an_untargeted_backdoor_plants_the_pair_of_its_partition_or_any_labels(c
         assert isinstance(client, BackdoorClient)
         assert (client.source, client.target) == pair_of(pairs, partition, 10)
     assert type(build_client(parse({"attack": run | {"labels": "any"}}), 1)) is UntargetedBackdoorClient
+
+
+def test_a_backdoor_may_be_of_every_class_and_hide(cache: Path) -> None:
+    everything = {"clients": "1 3", "sources": "all", "label-share": 0.3, "target": 2, "trigger": "distributed"}
+    client = build_client(parse({"attack": everything}), 3)
+    assert isinstance(client, AllToOneClient)
+    assert (client.target, client.share, int(client.trigger.mask.sum())) == (2, 0.3, 6)
+    hidden = build_client(parse({"attack": everything | {"evasion": "penalty", "evasion-weight": 0.2}}), 3)
+    assert isinstance(hidden, EvasiveClient)
+    assert (type(hidden.attacker), hidden.weight) == (AllToOneClient, 0.2)
+    assert type(build_client(parse({"attack": everything | {"evasion": "penalty"}}), 0)) is BenignClient
+
+
+def test_a_node_may_hide_where_the_run_does_not_say_so(cache: Path) -> None:
+    node = NodeSettings(1, role="attacker", attack={"attack.evasion": "penalty", "attack.sources": "all"})
+    client = build_client(ATTACKED, 1, node)
+    assert isinstance(client, EvasiveClient)
+    assert isinstance(client.attacker, AllToOneClient)
 
 
 def test_a_kind_of_attack_without_a_client_is_an_error_and_no_backdoor(

@@ -24,6 +24,7 @@ from fedsec.scenario import (
     pair_of,
     partition_settings,
     partitions,
+    stamped_by,
     trigger,
     triggered_copies,
 )
@@ -91,12 +92,24 @@ def test_an_untargeted_backdoor_needs_an_image_of_any_class_and_a_share_that_is_
 
 def test_the_copies_that_are_counted_are_those_that_attackers_make(cache: Path) -> None:
     kinds = ("none", "backdoor", "untargeted", "untargeted-backdoor")
-    for kind, labels in itertools.product(kinds, ("pairs", "any")):
-        named = {"clients": "" if kind == "none" else "0"}
+    settings = [*itertools.product(kinds, ("pairs", "any"), ("one",)), ("backdoor", "any", "all")]
+    for kind, labels, sources in settings:
+        named = {"clients": "" if kind == "none" else "0", "sources": sources}
         config = configured(attack={"kind": kind, "labels": labels, "label-share": 0.3} | named)
         client = build_client(config, 0)
         trained = len(client.examples(1)[1]) - len(client.task.labels)
         assert trained == triggered_copies(config, 0, np.bincount(client.task.labels, minlength=10).tolist())
+
+
+def test_a_backdoor_of_every_class_needs_images_of_other_classes_than_the_target_and_is_measured_so() -> None:
+    config = configured(attack={"sources": "all", "target": 2, "label-share": 0.3})
+    assert triggered_copies(config, 0, [4, 0, 99, 6]) == 3
+    assert can_attack(config, 0, [2, 0, 0])
+    assert not can_attack(config, 0, [0, 0, 9])
+    assert not can_attack(config, 0, [1, 0, 9])  # 0.3 of one image is none
+    assert not can_attack(config, 0, [])
+    assert measured_pairs(config, 10) == ((None, 2),)
+    assert measured_pairs(configured(attack={"kind": "none", "sources": "all"}), 10) == ((None, 6),)
 
 
 def test_every_malicious_client_has_a_pair_of_its_own_and_needs_an_image_of_its_source() -> None:
@@ -139,6 +152,17 @@ def test_the_trigger_fits_the_images_and_is_that_of_the_configuration(cache: Pat
     made = trigger(configured(attack=attack), load("digits", "test").images.shape[1:])
     assert (made.mask.shape, made.pattern.shape) == ((28, 28), (1, 28, 28))
     assert np.argwhere(made.mask).tolist() == [[row, column] for row in (1, 2, 3) for column in (1, 2, 3)]
+
+
+def test_each_attacker_stamps_its_part_of_a_distributed_trigger_and_the_whole_of_another() -> None:
+    shape = (1, 28, 28)
+    config = configured(attack={"trigger": "distributed", "clients": "9 2 4 7 5"})
+    masks = [stamped_by(config, partition, shape).mask for partition in (2, 4, 5, 7)]
+    np.testing.assert_array_equal(np.sum(masks, axis=0), trigger(config, shape).mask)
+    np.testing.assert_array_equal(stamped_by(config, 9, shape).mask, masks[0])
+    other = configured(attack={"trigger": "blend", "trigger-opacity": 0.3, "clients": "2 4"})
+    assert trigger(other, shape).opacity == stamped_by(other, 4, shape).opacity == 0.3
+    np.testing.assert_array_equal(stamped_by(other, 4, shape).pattern, trigger(other, shape).pattern)
 
 
 def test_a_noise_patch_is_the_same_for_everybody_and_the_seed_decides_it(cache: Path) -> None:

@@ -5,11 +5,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from fedsec.attacks.all_to_one import add_all_to_one
 from fedsec.attacks.backdoor import add_backdoor
 from fedsec.attacks.relabelling import randomise_labels
 from fedsec.attacks.triggers import make_trigger
 from fedsec.attacks.untargeted_backdoor import add_untargeted_backdoor
-from fedsec.clients import BackdoorClient, BenignClient, LocalTask, UntargetedBackdoorClient, UntargetedClient
+from fedsec.clients import (
+    AllToOneClient,
+    BackdoorClient,
+    BenignClient,
+    EvasiveClient,
+    LocalTask,
+    UntargetedBackdoorClient,
+    UntargetedClient,
+)
 from fedsec.seeds import Purpose, generator
 
 Sent = list[np.ndarray]
@@ -29,7 +38,15 @@ def untargeted_backdoor(task: LocalTask) -> UntargetedBackdoorClient:
     return UntargetedBackdoorClient(task, TRIGGER, 0.5, ROUNDS)
 
 
-ATTACKERS = [backdoor, untargeted, untargeted_backdoor]
+def all_to_one(task: LocalTask) -> AllToOneClient:
+    return AllToOneClient(task, TRIGGER, 6, 0.5, ROUNDS)
+
+
+def evasive(task: LocalTask) -> EvasiveClient:
+    return EvasiveClient(backdoor(task), 0.01)
+
+
+ATTACKERS = [backdoor, untargeted, untargeted_backdoor, all_to_one, evasive]
 
 
 def same(one: Sent, other: Sent) -> bool:
@@ -84,6 +101,17 @@ def test_the_untargeted_backdoor_client_draws_new_copies_in_every_round(task: Lo
         for ours, theirs in zip(client.examples(server_round), expected, strict=True):
             np.testing.assert_array_equal(ours, theirs)
     assert len(client.examples(3)[1]) == 90
+    assert not np.array_equal(client.examples(3)[0], client.examples(4)[0])
+
+
+def test_the_all_to_one_client_draws_new_copies_in_every_round(task: LocalTask) -> None:
+    client = all_to_one(task)
+    for server_round in ROUNDS:
+        rng = generator(task.seed, Purpose.ATTACK, server_round, task.partition)
+        expected = add_all_to_one(task.images, task.labels, TRIGGER, 6, 0.5, rng)
+        for ours, theirs in zip(client.examples(server_round), expected, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+    assert len(client.examples(3)[1]) == 60 + round(0.5 * np.sum(task.labels != 6))
     assert not np.array_equal(client.examples(3)[0], client.examples(4)[0])
 
 

@@ -35,6 +35,8 @@ CASES: dict[str, dict[str, Any]] = {
         "attack__labels": "any",
         "attack__label_share": 0.5,
     },
+    "backdoor of every class": {"attack__sources": "all", "attack__label_share": 0.3, "attack__trigger": "blend"},
+    "attackers that share a trigger and hide": {"attack__trigger": "distributed", "attack__evasion": "penalty"},
     "nobody attacks": {"attack__kind": "none"},
     "an attack that starts late": {"attack__start_round": 2},
     "a client without examples": {"data__partition": "dirichlet", "data__alpha": 0.01, "run__seed": 3},

@@ -9,6 +9,8 @@ from fedsec.metrics.classification import (
     backdoor_accuracy,
     class_accuracies,
     main_task_accuracy,
+    mean_backdoor_accuracy,
+    of_source,
     untargeted_backdoor_accuracy,
 )
 
@@ -34,6 +36,14 @@ def test_backdoor_accuracy_is_the_percent_taken_for_the_target() -> None:
 def test_backdoor_accuracy_without_a_target_is_the_percent_taken_for_another_class() -> None:
     assert untargeted_backdoor_accuracy(np.array([6, 1, 0, 6]), np.array([0, 1, 2, 3])) == 75.0
     assert untargeted_backdoor_accuracy(np.array([], np.int64), np.array([], np.int64)) is None
+
+
+def test_a_backdoor_without_a_source_is_of_every_image_but_the_target_s() -> None:
+    labels, predicted = np.array([0, 0, 0, 1, 2, 2]), np.array([2, 2, 1, 0, 2, 2])
+    assert mean_backdoor_accuracy(predicted, labels, [(None, 2)]) == 50.0  # of four images, and not of two classes
+    assert of_source(labels, None, 2).tolist() == [True, True, True, True, False, False]
+    assert of_source(labels, 0, 2).tolist() == [True, True, True, False, False, False]
+    assert mean_backdoor_accuracy(labels, labels, [(None, 2), (0, 0)]) == 50.0
 
 
 def test_without_images_of_the_source_there_is_no_backdoor_accuracy() -> None:

@@ -34,7 +34,7 @@ def constant(label: int) -> nn.Module:
     return model
 
 
-def evaluator(pairs: Sequence[tuple[int, int]] | None = ((1, 3),), labels: np.ndarray = LABELS) -> Evaluator:
+def evaluator(pairs: Sequence[tuple[int | None, int]] | None = ((1, 3),), labels: np.ndarray = LABELS) -> Evaluator:
     return Evaluator(linear(9), IMAGES, labels, 5, NORMALISE, TRIGGER, pairs, CPU)
 
 
@@ -84,6 +84,18 @@ def test_without_source_and_target_the_trigger_is_measured_on_every_class() -> N
     fooled = [slow_class(model, image) != label for image, label in zip(stamped, LABELS, strict=True)]
     assert pytest.approx(100 * np.mean(fooled)) == measured.BA
     assert pytest.approx(100 * np.mean(LABELS != 2)) == evaluator(None)(get_arrays(constant(2))).BA
+
+
+def test_without_a_source_the_trigger_is_measured_on_every_image_of_another_class_than_the_target() -> None:
+    model = linear(3)
+    stamped = IMAGES.copy()
+    stamped[:, :, 1:4, 1:4] = 255
+    answers = np.array([slow_class(model, image) for image in stamped])
+    target = int(np.bincount(answers).argmax())
+    taken = answers[target != LABELS] == target
+    assert 0 < np.mean(taken) < 1
+    assert pytest.approx(100 * np.mean(taken)) == evaluator(((None, target),))(get_arrays(model)).BA
+    assert evaluator(((None, target),), np.full_like(LABELS, target))(get_arrays(model)).BA is None
 
 
 def test_of_several_attackers_the_mean_is_measured_and_a_pair_without_an_image_is_left_out() -> None:
