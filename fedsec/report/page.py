@@ -77,6 +77,7 @@ def build_report(folders: Sequence[RunFolder], table: Table | None = None, notes
             sections.values(),
             set(runs.loc[runs["attack.kind"] == "untargeted-backdoor", "attack.labels"]),
             runs["features"],
+            runs["attack.sources"],
         ),
         f"Options that go with it: {options}." if options else "",
         _what_was_run(folders),

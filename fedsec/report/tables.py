@@ -38,6 +38,10 @@ LEGEND_ANY = (
     "that are not classified as their own; its floor is that of a model that nobody attacked, which errs too. It does "
     "not compare with any other BA."
 )
+LEGEND_SOURCES = (
+    'With attack.sources = "all": BA is the percent of triggered test images of every class but the target that are '
+    "classified as the target."
+)
 LEGENDS_UNTARGETED = {"pairs": LEGEND_PAIRS, "any": LEGEND_ANY}
 BORROWED = f"({PLAIN_AVERAGING})"
 LEGEND_BORROWED = (
@@ -50,13 +54,19 @@ LEGEND_TROUBLE = (
 )
 
 
-def legend(shown: Iterable[pd.DataFrame], untargeted: Iterable[str] = (), features: Iterable[str] = ()) -> str:
+def legend(
+    shown: Iterable[pd.DataFrame],
+    untargeted: Iterable[str] = (),
+    features: Iterable[str] = (),
+    sources: Iterable[str] = (),
+) -> str:
     """Return what the columns and marks of the tables of texts mean.
 
     Args:
         shown: the tables.
         untargeted: the values of ``attack.labels`` of those of their runs that have an untargeted backdoor.
         features: the extractors on whose features the scores of generated images were measured.
+        sources: the values of ``attack.sources`` of the runs.
     """
     features = sorted(set(features) - {""})
     tables = list(shown)
@@ -66,6 +76,7 @@ def legend(shown: Iterable[pd.DataFrame], untargeted: Iterable[str] = (), featur
     parts += [LEGEND_FLOOR] if "BA" in measures else []
     parts += [_legend_features(features)] if features else []
     parts.append(LEGEND)
+    parts += [LEGEND_SOURCES] if "BA" in measures and "all" in set(sources) else []
     parts += [said for labels, said in LEGENDS_UNTARGETED.items() if labels in untargeted]
     if any(floor.endswith(BORROWED) for floor in floors):
         parts.append(LEGEND_BORROWED)

@@ -15,6 +15,7 @@ from fedsec.report.tables import (
     LEGEND_ANY,
     LEGEND_BORROWED,
     LEGEND_PAIRS,
+    LEGEND_SOURCES,
     LEGEND_TROUBLE,
     display,
     markdown,
@@ -66,6 +67,20 @@ def test_the_floor_of_an_untargeted_backdoor_is_not_that_of_a_targeted_one(tmp_p
         assert legend in build_report(ran).notes[0]
         assert legend in build_report(some).notes[0]
         assert said not in build_report(ran[:2]).notes[0]
+
+
+def test_a_backdoor_of_every_class_has_its_own_floor_and_one_that_hides_has_that_of_its_measure(tmp_path: Path) -> None:
+    hides = {"attack_evasion": "penalty", "attack_evasion_weight": 0.5}
+    ran = [
+        record(config("fedavg", 0, kind, **settings), tmp_path / str(ba), 90.0, ba)
+        for kind, ba, settings in [
+            ("none", 1.0, {}), ("backdoor", 98.0, hides), ("none", 7.0, {"attack_sources": "all"}),
+            ("backdoor", 99.0, {"attack_sources": "all"} | hides),
+        ]
+    ]  # fmt: skip
+    assert with_floor(read_runs(ran))["floor"].tolist() == [1.0, 1.0, 7.0, 7.0]
+    assert LEGEND_SOURCES in build_report(ran).notes[0]
+    assert LEGEND_SOURCES not in build_report(ran[:2]).notes[0]
 
 
 def test_means_and_spreads_are_those_of_the_seeds(folders: list[RunFolder]) -> None:
