@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fedsec.defenses.gansweep import SweepOptions
 from fedsec.defenses.updates import OptionError, RoundUpdates
-from fedsec.inspectors.gansweep import GansweepInspector
+from fedsec.inspectors.gansweep import GansweepInspector, averaged_model
 from fedsec.inspectors.public import PixelNetwork
 from fedsec.strategies.gansweep import Gansweep
 from fedsec.strategies.inspecting import Arrays, Findings, Inspected
@@ -19,7 +19,7 @@ from fedsec.strategies.layout import Layout
 from fedsec.training.parameters import get_arrays
 from tests.backdoored import TARGET, measured, network, public, trained
 
-OPTIONS = SweepOptions(steps=150, epochs=4)
+OPTIONS = SweepOptions(steps=100, epochs=3)
 QUICK = replace(OPTIONS, steps=3, epochs=1)
 
 
@@ -107,6 +107,17 @@ def test_same_draws_give_the_same_answer() -> None:
     first, second = (inspected(inspector, arrays_of(True)) for _ in range(2))
     assert first.report["swept"][0]["flagged"]
     np.testing.assert_array_equal(first.verdict.delta, second.verdict.delta)
+
+
+def test_averaged_model_has_the_median_of_batchnorms_statistics_by_hand() -> None:
+    sent: Arrays = {"weight": np.zeros(2, np.float32), "norm.running_mean": np.ones(1, np.float32)}
+    models: list[Arrays] = [{**sent, "norm.running_mean": np.array([mean], np.float32)} for mean in (1.0, 2.0, 9.0)]
+    layout = Layout(sent)
+    updates = RoundUpdates(np.arange(3, dtype=np.uint64), np.zeros((3, 2), np.float32), np.ones(3, np.int64))
+    seen = Inspected(updates, layout, models.__getitem__, lambda delta: layout.rebuild(delta, np.zeros(1)))
+    averaged = averaged_model(seen, np.array([3.0, 4.0], np.float32))
+    np.testing.assert_array_equal(averaged["weight"], [3.0, 4.0])
+    np.testing.assert_array_equal(averaged["norm.running_mean"], [2.0])
 
 
 def test_it_keeps_no_state() -> None:
