@@ -17,8 +17,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from fedsec.defenses.gancrop.trigger import anomaly_indices
-from fedsec.defenses.neural_cleanse import FEWEST_COMPARED, Flags, frozen_copy
+from fedsec.defenses.gancrop.trigger import anomaly_indices, frozen_copy
+from fedsec.defenses.neural_cleanse import FEWEST_COMPARED, Flags
 from fedsec.defenses.updates import Vector
 
 HIDDEN, LATENT = 32, 16

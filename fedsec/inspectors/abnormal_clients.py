@@ -21,12 +21,12 @@ from fedsec.defenses.abnormal_clients import (
 )
 from fedsec.defenses.updates import Matrix, check_whole
 from fedsec.models.drawing import drawn_from
-from fedsec.strategies.inspecting import Arrays, Findings, Inspected
+from fedsec.strategies.inspecting import Findings, Inspected
 from fedsec.training.parameters import get_arrays, set_arrays
 from fedsec.training.threads import one_thread
 
-MakeBenign = Callable[[Arrays, np.random.Generator, int], Matrix]
-"""From the arrays that were sent, a source of draws and a number m to the updates (m, d) of m clean models."""
+MakeBenign = Callable[[Inspected, np.random.Generator, int], Matrix]
+"""From a round, a source of draws and a number m to the updates (m, d) of m clean models."""
 
 LAYER = "autoencoder."
 """Begins the names of the autoencoder's arrays."""
@@ -133,7 +133,7 @@ class AbnormalClientsInspector:
 
     def _learn(self, seen: Inspected, rng: np.random.Generator) -> Learned | None:
         """Return what benign updates teach; ``None`` where the autoencoder does not converge."""
-        benign = self.make_benign(dict(seen.layout.sent), rng, self.shadows)
+        benign = self.make_benign(seen, rng, self.shadows)
         seed, initial = (int(drawn) for drawn in rng.integers(2**63 - 1, size=2))
         surrogates = make_surrogates(benign, self.size, seed)
         if not np.isfinite(surrogates).all():

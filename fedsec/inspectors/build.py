@@ -7,14 +7,18 @@ from fedsec.data.datasets import ImageDataset
 from fedsec.defenses.gancrop.detector import DetectorOptions
 from fedsec.defenses.gancrop.recovery import RecoveryOptions
 from fedsec.defenses.gancrop.unlearning import UnlearningOptions
+from fedsec.defenses.gansweep import SweepOptions
 from fedsec.holdings import class_names, renumbered, statistics
+from fedsec.inspectors.abnormal_clients import AbnormalClientsInspector
 from fedsec.inspectors.gancrop import GancropInspector, GancropOptions
+from fedsec.inspectors.gansweep import GansweepInspector
 from fedsec.inspectors.public import PublicData
+from fedsec.inspectors.shadows import ShadowMaker
 from fedsec.inspectors.watch import WatchOptions
 from fedsec.networks import shared_network, training_settings
 from fedsec.runs.config import RunConfig
 from fedsec.scenario import public_part
-from fedsec.strategies import Gancrop
+from fedsec.strategies import AbnormalClients, Gancrop, Gansweep
 from fedsec.strategies.inspecting import InspectingStrategy, Inspector
 from fedsec.training.batches import Normalisation
 
@@ -51,6 +55,20 @@ def build_inspector(config: RunConfig, strategy: InspectingStrategy, test: Image
     public = public_data(config, test)
     if isinstance(strategy, Gancrop):
         return _gancrop(config, strategy, public)
+    if isinstance(strategy, Gansweep):
+        options = SweepOptions(
+            steps=strategy.recovery_steps, epochs=strategy.unlearning_epochs, learning_rate=strategy.unlearning_rate
+        )
+        return GansweepInspector(public, options, models=strategy.models)
+    if isinstance(strategy, AbnormalClients):
+        return AbnormalClientsInspector(
+            ShadowMaker(public, training_settings(config)).make_clean,
+            shadows=strategy.shadows,
+            refresh=strategy.refresh,
+            size=strategy.surrogate_size,
+            credit=strategy.credit,
+            threshold=strategy.threshold,
+        )
     raise TypeError(f"{type(strategy).__name__} has no inspector here")
 
 

@@ -19,6 +19,7 @@ from fedsec.inspectors.shadows import ShadowMaker
 from fedsec.inspectors.watch import Watch, WatchOptions
 from fedsec.strategies.inspecting import Arrays, Findings, Inspected
 from fedsec.training.classifier import TrainingSettings
+from fedsec.training.threads import one_thread
 
 Repair = Literal["average", "each", "none"]
 
@@ -64,6 +65,19 @@ class GancropInspector:
 
     def inspect(self, seen: Inspected, rng: np.random.Generator) -> Findings:
         """Return the average of the models judged clean and of the repaired ones."""
+        with one_thread():
+            return self._inspect(seen, rng)
+
+    def state(self) -> dict[str, NDArray[np.generic]]:
+        """Return the detector, what it learned from, and the generator of triggers."""
+        return self.watch.state() | self.repairer.state()
+
+    def load_state(self, state: Mapping[str, NDArray[np.generic]]) -> None:
+        """Take back what :meth:`state` returned."""
+        self.watch.load_state(state)
+        self.repairer.load_state(state)
+
+    def _inspect(self, seen: Inspected, rng: np.random.Generator) -> Findings:
         clock = [time.perf_counter()]
         about = self.watch.learn(seen, rng)
         clock.append(time.perf_counter())
@@ -75,15 +89,6 @@ class GancropInspector:
         stages = dict(zip(("learn", "detect", "repair"), np.diff(clock).tolist(), strict=True))
         report = {**about, "suspects": int(suspects.sum()), "repairs": [r.report for r in repairs], "seconds": stages}
         return _findings(seen, scores, suspects, repairs, report)
-
-    def state(self) -> dict[str, NDArray[np.generic]]:
-        """Return the detector, what it learned from, and the generator of triggers."""
-        return self.watch.state() | self.repairer.state()
-
-    def load_state(self, state: Mapping[str, NDArray[np.generic]]) -> None:
-        """Take back what :meth:`state` returned."""
-        self.watch.load_state(state)
-        self.repairer.load_state(state)
 
     def _repairs(self, seen: Inspected, suspects: BoolVector, rng: np.random.Generator) -> list["_Repair"]:
         rows = np.flatnonzero(suspects).tolist()

@@ -1,6 +1,7 @@
 """GangSweep, joined to a round: the averaged model is swept, or every client's."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -89,7 +90,7 @@ class GansweepInspector:
         """Return nothing: every round is looked at afresh."""
         return {}
 
-    def load_state(self, state: Arrays) -> None:
+    def load_state(self, state: Mapping[str, NDArray[np.generic]]) -> None:
         """Take back nothing.
 
         Raises:

@@ -19,6 +19,9 @@ from fedsec.training.parameters import get_arrays, set_arrays
 MAKER = "maker."
 """Begins the names of what the generator of triggers keeps."""
 
+FEW = 1000
+"""Public images with which a trigger is recovered and its success measured; all of them serve to unlearn it."""
+
 FALLBACK = 5
 """Triggers that are unlearned, the smallest, where no class stands out: such as for a backdoor of one source class."""
 
@@ -60,6 +63,7 @@ class Repairer:
         self.public, self.recovery, self.unlearning, self.warm_steps = public, recovery, unlearning, warm_steps
         self.maker: TriggerGenerator | None = None
         self._images, self._labels = public.pixels()
+        self._few = self._images[:FEW], self._labels[:FEW]
 
     def repair(self, suspect: Arrays, trusted: PixelNetwork, generator: torch.Generator) -> Repaired:
         """Return a suspect model without its backdoor, and what was found.
@@ -76,10 +80,10 @@ class Repairer:
             return Repaired(None, None, report | {"outcome": f"left out: {problem}"})
         report |= {"steps": self._steps()}
         found = self._recover(network, trusted, generator)
+        if found is None:
+            return Repaired(None, None, report | {"outcome": "left out: the recovery did not converge"})
         triggers = chosen(found)
         report |= described(found, triggers)
-        if self.maker is None:  # what it made was no number
-            return Repaired(None, None, report | {"outcome": "left out: the recovery did not converge"})
         loss = unlearn(network, self._images, self._labels, triggers, self.unlearning, generator)
         after = {"accuracy_after": self._accuracy(network), "success_after": self._success(network, triggers)}
         outcome = _outcome(found, loss, before, after["accuracy_after"], after["success_after"])
@@ -102,14 +106,15 @@ class Repairer:
         maker = TriggerGenerator((channels, height, width), self.public.num_classes, generator)
         return maker.to(self.public.device)
 
-    def _recover(self, network: PixelNetwork, trusted: PixelNetwork, generator: torch.Generator) -> Recovery:
+    def _recover(self, network: PixelNetwork, trusted: PixelNetwork, generator: torch.Generator) -> Recovery | None:
         options = replace(self.recovery, steps=self._steps())
         if self.maker is None:
             self.maker = self._new_maker(generator)
-        found = recover(network, self._images, self._labels, self.maker, options, generator, trusted)
-        if not all(torch.isfinite(parameter).all() for parameter in self.maker.parameters()):
-            self.maker = None
-        return found
+        found = recover(network, *self._few, self.maker, options, generator, trusted)
+        finite = all(bool(torch.isfinite(parameter).all()) for parameter in self.maker.parameters())
+        if not finite or found.target is None:
+            self.maker = None  # from where it found nothing it would not come away
+        return found if finite else None
 
     def _steps(self) -> int:
         return self.recovery.steps if self.maker is None else self.warm_steps
@@ -139,8 +144,7 @@ class Repairer:
         return max(
             success_rate(
                 network,
-                self._images,
-                self._labels,
+                *self._few,
                 torch.from_numpy(trigger.mask).to(device),
                 torch.from_numpy(trigger.pattern).to(device),
                 trigger.target,

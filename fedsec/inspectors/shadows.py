@@ -7,8 +7,9 @@ import torch
 from numpy.typing import NDArray
 
 from fedsec.defenses.gancrop.trigger import success_rate
-from fedsec.defenses.updates import Matrix
+from fedsec.defenses.updates import IntVector, Matrix
 from fedsec.inspectors.public import PublicData
+from fedsec.strategies.inspecting import Inspected
 from fedsec.strategies.layout import Layout
 from fedsec.training.classifier import TrainingSettings
 from fedsec.training.shadows import Shadow, draw_clean, poison, train_shadows
@@ -47,20 +48,22 @@ class ShadowMaker:
     public: PublicData
     settings: TrainingSettings
 
-    def make(self, layout: Layout, examples: int, clean: int, poisoned: int, rng: np.random.Generator) -> ShadowRound:
+    def make(
+        self, layout: Layout, examples: IntVector, clean: int, poisoned: int, rng: np.random.Generator
+    ) -> ShadowRound:
         """Return the updates of new shadows; those whose backdoor did not take are left out.
 
         Args:
             layout: of the round, with the model that the clients were sent.
-            examples: on how many each trains.
+            examples: of each client, how many it claims to have. Shadows have as many as clients do, drawn among
+                them: what a model learns in two steps looks unlike what it learns in two hundred.
             clean: how many are clean.
             poisoned: how many are poisoned.
             rng: of every draw.
         """
         public = self.public
-        drawn = [
-            draw_clean(public.images, public.labels, public.num_classes, examples, rng) for _ in range(clean + poisoned)
-        ]
+        counts = np.clip(rng.choice(examples, clean + poisoned), 1, len(public.labels))  # a claim costs nothing
+        drawn = [draw_clean(public.images, public.labels, public.num_classes, int(count), rng) for count in counts]
         shadows = [*drawn[:clean], *(poison(shadow, public.num_classes, rng) for shadow in drawn[clean:])]
         trained = train_shadows(
             public.network, layout.sent, shadows, public.normalise, self.settings, public.device, rng
@@ -76,6 +79,10 @@ class ShadowMaker:
             layout.write(dict(zip(layout.sent, arrays, strict=True)), row, side)
         flags = np.array([is_poisoned for is_poisoned, _ in kept], bool)
         return ShadowRound(deltas, flags, len(shadows) - len(kept))
+
+    def make_clean(self, seen: Inspected, rng: np.random.Generator, number: int) -> Matrix:
+        """Return the updates (number, d) of clean shadows of a round."""
+        return self.make(seen.layout, seen.updates.num_examples, number, 0, rng).deltas
 
     def _took(
         self,

@@ -1,7 +1,8 @@
 """The detector on duty: trained once on shadows, checked in every round, refreshed when it has aged.
 
 The paper (section 3.1) trains its detector on the server and does not say when. The model that clients start from
-changes from round to round, and with it what a clean update looks like.
+changes from round to round, and with it what a clean update looks like. So what is read of an update is measured from
+the median of its round, which an honest majority decides: a detector of round 2 tells the models of round 12 apart.
 """
 
 from collections.abc import Mapping
@@ -21,7 +22,7 @@ from fedsec.defenses.gancrop.detector import (
     train_detector,
 )
 from fedsec.defenses.gancrop.features import read_updates
-from fedsec.defenses.updates import BoolVector, IntVector, Vector
+from fedsec.defenses.updates import BoolVector, Matrix, Vector
 from fedsec.inspectors.shadows import ShadowMaker
 from fedsec.strategies.inspecting import Inspected
 from fedsec.strategies.layout import Layout
@@ -31,10 +32,13 @@ DETECTOR = "detector."
 HELD_OUT = 3
 """One clean shadow of so many sets the threshold and trains nothing."""
 
-WINDOW, FEWEST = 24, 12
+WINDOW, FEWEST = 24, 8
 """Shadows of the last rounds by which the detector is judged, at most and at least."""
 
-WRONG = 0.25
+MANY = 10
+"""Clean shadows whose median is that of clean models."""
+
+WRONG = 0.34
 """Share of these, of the clean or of the poisoned ones, that it may get wrong before it has aged."""
 
 
@@ -86,7 +90,8 @@ class Watch:
         """Return how far each client's model is above the detector's threshold; 0 for all while there is none."""
         if self.detector is None:
             return np.zeros(len(seen.updates))
-        return scores(self.detector, read_updates(seen.updates.deltas, places(seen.layout)))
+        read = self._read(seen, seen.updates.deltas)
+        return scores(self.detector, read - np.median(read, axis=0))
 
     def state(self) -> dict[str, NDArray[np.generic]]:
         """Return the detector and what it learned from."""
@@ -104,13 +109,19 @@ class Watch:
         self._known, self._poisoned = state["known"].astype(np.float64), state["poisoned"].astype(bool)
         self._recent = int(state["recent"][0])
 
+    @staticmethod
+    def _read(seen: Inspected, deltas: Matrix) -> Vector:
+        return read_updates(deltas, places(seen.layout))
+
     def _make(self, seen: Inspected, number: int, rng: np.random.Generator) -> int:
         """Train so many shadows and keep what is read of them; return how many could be used."""
         if not number:
             return 0
-        examples = typical_examples(seen.updates.num_examples, len(self.maker.public.labels))
-        made = self.maker.make(seen.layout, examples, number - number // 2, number // 2, rng)
-        read = read_updates(made.deltas, places(seen.layout))
+        made = self.maker.make(seen.layout, seen.updates.num_examples, number - number // 2, number // 2, rng)
+        read = self._read(seen, made.deltas)
+        clean = read[~made.poisoned]
+        # A few shadows are judged as clients are, by the clients' median; many have a median of their own.
+        read -= np.median(clean if len(clean) >= MANY else self._read(seen, seen.updates.deltas), axis=0)
         order = rng.permutation(len(read))
         known = self._known.reshape(-1, read.shape[1])
         most = 2 * self.options.shadows  # the oldest are forgotten
@@ -146,11 +157,3 @@ class Watch:
 def places(layout: Layout) -> dict[str, tuple[slice, tuple[int, ...]]]:
     """Return the slice of a row and the shape of every array in it."""
     return {name: (part, layout.sent[name].shape) for name, part in layout.row.items()}
-
-
-def typical_examples(claimed: IntVector, public: int) -> int:
-    """Return on how many examples a shadow trains: as many as the median of the clients claims.
-
-    A claim costs nothing, so no more than the server has itself; it draws them with replacement.
-    """
-    return int(np.clip(np.median(claimed), 1, public))

@@ -37,8 +37,14 @@ LATER: Flat = {
     "defense.checks": "",
     "defense.repair": "",
     "defense.false-alarms": "",
+    "defense.models": "",
     "defense.recovery-steps": "",
     "defense.unlearning-epochs": "",
+    "defense.unlearning-rate": "",
+    "defense.refresh": "",
+    "defense.surrogate-size": "",
+    "defense.credit": "",
+    "defense.threshold": "",
 }
 
 

@@ -24,12 +24,24 @@ from fedsec.runs.values import (
     Share,
     about,
 )
+from fedsec.strategies.abnormal_clients import Threshold
 from fedsec.strategies.gancrop import Repair
+from fedsec.strategies.gansweep import Models
 from fedsec.strategies.layout import BatchNorm
 from fedsec.strategies.trimmed_mean import Trim
 
 StrategyName = Literal[
-    "fedavg", "krum", "multi-krum", "trimmed-mean", "median", "norm-clip-noise", "flame", "loss-forest", "gancrop"
+    "fedavg",
+    "krum",
+    "multi-krum",
+    "trimmed-mean",
+    "median",
+    "norm-clip-noise",
+    "flame",
+    "loss-forest",
+    "gancrop",
+    "gansweep",
+    "abnormal-clients",
 ]
 PartitionName = Literal["iid", "label-skew", "dirichlet", "one-class", "own"]
 MomentumBuffer = Literal["reset", "kept"]
@@ -224,16 +236,24 @@ class DefenseSection:
         "loss-forest: share of a client's earlier losses in the one that is judged", None, ge=0.0, lt=1.0
     )
 
-    shadows: Int | None = about("gancrop: models that the server trains to learn from", None, ge=20, le=100_000)
+    shadows: Int | None = about(
+        "gancrop, abnormal-clients: models that the server trains to learn from", None, ge=2, le=100_000
+    )
     checks: Int | None = about("gancrop: models that it trains in every other round, to check", None, ge=0, le=100_000)
     repair: Repair | None = about(
         "gancrop: models called poisoned are repaired as their average, each (the paper), or none: left out", None
     )
-    false_alarms: Float | None = about(
-        "gancrop: share of clean models that may be called poisoned", None, gt=0.0, lt=1.0
+    false_alarms: Float | None = about("gancrop: share of clean models that may be called poisoned", None, gt=0, lt=1)
+    models: Models | None = about("gansweep: what is swept: global, the average, or each client's model", None)
+    recovery_steps: Int | None = about(
+        "gancrop, gansweep: steps of the generator of triggers", None, ge=1, le=1_000_000
     )
-    recovery_steps: Int | None = about("gancrop: steps of the first recovery of a trigger", None, ge=1, le=1_000_000)
-    unlearning_epochs: Int | None = about("gancrop: passes over the public images", None, ge=1, le=10_000)
+    unlearning_epochs: Int | None = about("gancrop, gansweep: passes over the public images", None, ge=1, le=10_000)
+    unlearning_rate: Float | None = about("gansweep: learning rate meanwhile", None, gt=0.0, le=100.0)
+    refresh: Int | None = about("abnormal-clients: rounds after which it trains models anew", None, ge=1, le=1_000_000)
+    surrogate_size: Int | None = about("abnormal-clients: values for an update", None, ge=1, le=1_000_000)
+    credit: Float | None = about("abnormal-clients: L, of a weight error^-L", None, ge=0.0, le=100.0)
+    threshold: Threshold | None = about("abnormal-clients: leave out errors above the mean, or none", None)
     audit: Audit = about(
         "of a federated GAN, loss-forest: none, or critic: the server measures each generator's loss itself", "none"
     )

@@ -1,8 +1,10 @@
 """The defenses as Flower strategies: ``from fedsec.strategies import Flame`` in any Flower project."""
 
+from fedsec.strategies.abnormal_clients import AbnormalClients
 from fedsec.strategies.fedavg import RobustFedAvg
 from fedsec.strategies.flame import Flame
 from fedsec.strategies.gancrop import Gancrop
+from fedsec.strategies.gansweep import Gansweep
 from fedsec.strategies.inspecting import InspectingStrategy
 from fedsec.strategies.krum import Krum, MultiKrum
 from fedsec.strategies.legacy import LegacyStrategy
@@ -23,13 +25,17 @@ STRATEGIES: dict[str, type[RobustStrategy]] = {
     "flame": Flame,
     "loss-forest": LossForest,
     "gancrop": Gancrop,
+    "gansweep": Gansweep,
+    "abnormal-clients": AbnormalClients,
 }
 """Every strategy by the name that configurations use. Its constructor's own keywords are its options."""
 
 __all__ = [
     "STRATEGIES",
+    "AbnormalClients",
     "Flame",
     "Gancrop",
+    "Gansweep",
     "InspectingStrategy",
     "Krum",
     "LegacyStrategy",

@@ -15,13 +15,19 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional as F
 
-from fedsec.defenses.gancrop.trigger import RecoveredTrigger, anomaly_indices, stamp, success_rate
+from fedsec.defenses.gancrop.trigger import RecoveredTrigger, anomaly_indices, frozen_copy, stamp, success_rate
 
 START = 8
 """The generator's first maps have 1 / START of an image's side."""
 
-NEEDED = 75.0
+NEEDED = 60.0
 """Percent of stamped images that must be taken for the target before the size of a mask means anything."""
+
+LIFT = 50.0
+"""Points by which a trigger must fool the suspect more often than the trusted model to stand out by that."""
+
+LONGEST = 1.0
+"""Highest L2 norm of the generator's gradient."""
 
 PATIENCE, FACTOR = 10, 1.5
 """Steps between two changes of a mask's price, and by how much it changes: as Neural Cleanse's schedule does."""
@@ -42,9 +48,9 @@ class RecoveryOptions:
 
     steps: int = 200
     batch_size: int = 16
-    learning_rate: float = 0.02
-    wanted: float = 0.95
-    price: float = 0.05
+    learning_rate: float = 0.01
+    wanted: float = 0.93
+    price: float = 0.02
     outlier: float = 2.0
 
 
@@ -127,15 +133,7 @@ def recover(
         generator: CPU generator of every draw.
         trusted: a model to compare with.
     """
-    network.eval()
-    frozen = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    for parameter in frozen:
-        parameter.requires_grad_(False)
-    try:
-        _train(network, images, labels, maker, options, generator)
-    finally:
-        for parameter in frozen:
-            parameter.requires_grad_(True)
+    _train(frozen_copy(network), images, labels, maker, options, generator)
     with torch.no_grad():
         masks, patterns = maker(torch.zeros(len(maker.codes), maker.latent, device=images.device))
     triggers = [
@@ -146,11 +144,20 @@ def recover(
 
 
 def judge(triggers: Sequence[RecoveredTrigger], outlier: float) -> Recovery:
-    """Return which class's trigger stands out among those that fool the model at all."""
+    """Return which class's trigger stands out among those that fool the model at all.
+
+    First by its size, as in Neural Cleanse. Where none does, as with a pattern over the whole image, which no small
+    mask makes, by what it does to the trusted model: natural triggers, which every model has, fool that one too.
+    """
     fools = np.array([trigger.success >= NEEDED for trigger in triggers])
     indices = np.where(fools, anomaly_indices(np.array([trigger.size for trigger in triggers])), 0.0)
     best = int(indices.argmax())
-    return Recovery(tuple(triggers), indices, best if indices[best] >= outlier else None)
+    if indices[best] >= outlier:
+        return Recovery(tuple(triggers), indices, best)
+    lifts = np.array([trigger.success - trigger.before for trigger in triggers])
+    lifts = np.where(fools & np.isfinite(lifts), lifts, 0.0)
+    best = int(lifts.argmax())
+    return Recovery(tuple(triggers), indices, best if lifts[best] >= LIFT else None)
 
 
 def _train(
@@ -171,15 +178,19 @@ def _train(
         masks, patterns = maker(torch.randn(classes, maker.latent, generator=generator).to(device))
         chosen = torch.stack([pool[_draw(len(pool), options.batch_size, generator).to(device)] for pool in pools])
         stamped = stamp(images[chosen], masks[:, None, None], patterns[:, None])
-        logits = network(stamped.flatten(0, 1))
+        logits = network(stamped.flatten(0, 1).contiguous(memory_format=torch.channels_last))
         losses = F.cross_entropy(logits, wanted, reduction="none").view(classes, -1).mean(1)
         fooled += (logits.detach().argmax(1) == wanted).float().view(classes, -1).mean(1)
         sizes = 100.0 * masks.flatten(1).mean(1)
         optimiser.zero_grad(set_to_none=True)
         (losses + price * sizes).sum().backward()
+        # A weak model's gradients are large at first, and one step of them can drive every mask to all of the image.
+        nn.utils.clip_grad_norm_(maker.parameters(), LONGEST)
         optimiser.step()
         if step % PATIENCE == PATIENCE - 1:
-            price = torch.where(fooled / PATIENCE >= options.wanted, price * FACTOR, price / FACTOR)
+            price = torch.where(fooled / PATIENCE >= options.wanted, price * FACTOR, price / FACTOR).clamp(
+                min=options.price / 10
+            )
             fooled.zero_()
 
 
