@@ -13,8 +13,9 @@ from fedsec.defenses.gancrop.recovery import RecoveryOptions
 from fedsec.defenses.gancrop.trigger import RecoveredTrigger
 from fedsec.defenses.gancrop.unlearning import UnlearningOptions
 from fedsec.defenses.updates import BoolVector, Vector, Verdict
+from fedsec.inspectors.carriers import bound, rates
 from fedsec.inspectors.public import PublicData
-from fedsec.inspectors.repair import Repairer
+from fedsec.inspectors.repair import Found, Repairer
 from fedsec.inspectors.shadows import ShadowMaker
 from fedsec.inspectors.watch import Watch, WatchOptions
 from fedsec.strategies.inspecting import Arrays, Findings, Inspected
@@ -82,26 +83,50 @@ class GancropInspector:
         about = self.watch.learn(seen, rng)
         clock.append(time.perf_counter())
         scores = self.watch.scores(seen)
+        called = int((scores > 0.0).sum())
+        clock.append(time.perf_counter())
+        found = self._find(seen, np.flatnonzero(scores > 0.0).tolist(), rng)
+        clock.append(time.perf_counter())
+        scores = self._with_carriers(seen, scores)
         suspects = scores > 0.0
         clock.append(time.perf_counter())
-        repairs = self._repairs(seen, suspects, rng)
+        repairs = self._repairs(seen, np.flatnonzero(suspects).tolist(), found, rng)
         clock.append(time.perf_counter())
-        stages = dict(zip(("learn", "detect", "repair"), np.diff(clock).tolist(), strict=True))
-        report = {**about, "suspects": int(suspects.sum()), "repairs": [r.report for r in repairs], "seconds": stages}
-        return _findings(seen, scores, suspects, repairs, report)
+        stages = dict(zip(("learn", "detect", "recover", "carriers", "repair"), np.diff(clock).tolist(), strict=True))
+        report = {**about, "called": called, "suspects": int(suspects.sum()), "seconds": stages}
+        report["repairs"] = [repair.report for repair in repairs]
+        known = self.repairer.known if suspects.any() else None
+        return _findings(seen, scores, suspects, repairs, report, known)
 
-    def _repairs(self, seen: Inspected, suspects: BoolVector, rng: np.random.Generator) -> list["_Repair"]:
-        rows = np.flatnonzero(suspects).tolist()
+    def _find(self, seen: Inspected, rows: list[int], rng: np.random.Generator) -> Found | None:
+        """Return what is recovered from the average of some models; ``None`` without any."""
+        if not rows or self.options.repair == "none":
+            return None
+        generator = torch.Generator().manual_seed(int(rng.integers(2**63 - 1)))
+        return self.repairer.find(_average(seen, rows), self.public.load(seen.layout.sent), generator)
+
+    def _with_carriers(self, seen: Inspected, scores: Vector) -> Vector:
+        """Return the scores, above 0 for those too whose models the last trigger that stood out works on."""
+        if self.repairer.known is None:
+            return scores
+        found = rates(self.public, seen, self.repairer.known)
+        return np.maximum(scores, (found - bound(found)) / 100.0)
+
+    def _repairs(
+        self, seen: Inspected, rows: list[int], found: Found | None, rng: np.random.Generator
+    ) -> list["_Repair"]:
         if not rows or self.options.repair == "none":
             return []
         groups = [rows] if self.options.repair == "average" else [[row] for row in rows]
-        trusted = self.public.load(seen.layout.sent)
         repairs = []
         for group in groups:
+            if found is None or self.options.repair == "each":
+                found = self._find(seen, group, rng)
             generator = torch.Generator().manual_seed(int(rng.integers(2**63 - 1)))
-            repaired = self.repairer.repair(_average(seen, group), trusted, generator)
-            report = repaired.report | {"clients": [int(seen.updates.node_ids[row]) for row in group]}
-            repairs.append(_Repair(len(group), repaired.arrays, repaired.trigger, report))
+            if found is not None:
+                repaired = self.repairer.repair(_average(seen, group), found, generator)
+                clients = [int(seen.updates.node_ids[row]) for row in group]
+                repairs.append(_Repair(len(group), repaired.arrays, repaired.report | {"clients": clients}))
         return repairs
 
 
@@ -111,7 +136,6 @@ class _Repair:
 
     clients: int
     arrays: Arrays | None
-    trigger: RecoveredTrigger | None
     report: dict[str, Any]
 
 
@@ -125,7 +149,12 @@ def _average(seen: Inspected, rows: list[int]) -> Arrays:
 
 
 def _findings(
-    seen: Inspected, scores: Vector, suspects: BoolVector, repairs: list[_Repair], report: dict[str, Any]
+    seen: Inspected,
+    scores: Vector,
+    suspects: BoolVector,
+    repairs: list[_Repair],
+    report: dict[str, Any],
+    trigger: RecoveredTrigger | None,
 ) -> Findings:
     deltas = seen.updates.deltas
     used = [repair for repair in repairs if repair.arrays is not None]
@@ -141,8 +170,7 @@ def _findings(
         models["benign"] = seen.rebuild(benign.astype(np.float32))
     if mended:
         models["repaired"] = seen.rebuild(np.mean(mended, axis=0).astype(np.float32))
-    first = repairs[0].trigger if repairs else None
-    images = {} if first is None else {"trigger": picture(first)}
+    images = {} if trigger is None else {"trigger": picture(trigger)}
     return Findings(Verdict(total.astype(np.float32), weights, scores), report, models, images)
 
 

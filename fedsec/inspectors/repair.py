@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fedsec.defenses.gancrop.recovery import NEEDED, Recovery, RecoveryOptions, TriggerGenerator, recover
+from fedsec.defenses.gancrop.recovery import LARGEST, NEEDED, Recovery, RecoveryOptions, TriggerGenerator, recover
 from fedsec.defenses.gancrop.trigger import RecoveredTrigger, success_rate
 from fedsec.defenses.gancrop.unlearning import UnlearningOptions, unlearn
 from fedsec.inspectors.public import Arrays, PixelNetwork, PublicData
@@ -19,6 +19,9 @@ from fedsec.training.parameters import get_arrays, set_arrays
 MAKER = "maker."
 """Begins the names of what the generator of triggers keeps."""
 
+KNOWN = "known."
+"""And those of the last trigger that stood out."""
+
 FEW = 1000
 """Public images with which a trigger is recovered and its success measured; all of them serve to unlearn it."""
 
@@ -26,10 +29,26 @@ FALLBACK = 5
 """Triggers that are unlearned, the smallest, where no class stands out: such as for a backdoor of one source class."""
 
 MOST_LOST = 3.0
-"""Points of accuracy on the public images that a repair may cost."""
+"""Points of accuracy on the public images that a repaired model may lie below what it was before, or below the model
+that the clients were sent, whichever is lower."""
 
 MOST_LEFT = 30.0
 """Percent of stamped images that may still be taken for the target: the paper's bound of a successful defense."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What was recovered from a suspect model.
+
+    Attributes:
+        recovery: the triggers; ``None`` where there is nothing to recover them from, or they are no numbers.
+        report: the same for the record.
+        sent_accuracy: percent of the public images that the model classifies right that the clients were sent.
+    """
+
+    recovery: Recovery | None
+    report: dict[str, Any]
+    sent_accuracy: float = float("nan")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +57,10 @@ class Repaired:
 
     Attributes:
         arrays: the repaired model; ``None`` where it is left out.
-        trigger: what was recovered for the class that stands out, or the smallest; ``None`` without any.
         report: what was found and measured, for the record.
     """
 
     arrays: dict[str, NDArray[np.generic]] | None
-    trigger: RecoveredTrigger | None
     report: dict[str, Any]
 
 
@@ -55,6 +72,10 @@ class Repairer:
         recovery: how triggers are recovered.
         unlearning: how they are unlearned.
         warm_steps: steps of a recovery that goes on from an earlier one.
+
+    Attributes:
+        maker: the generator of triggers, where the last recovery found something.
+        known: the last trigger that stood out.
     """
 
     def __init__(
@@ -62,11 +83,12 @@ class Repairer:
     ) -> None:
         self.public, self.recovery, self.unlearning, self.warm_steps = public, recovery, unlearning, warm_steps
         self.maker: TriggerGenerator | None = None
+        self.known: RecoveredTrigger | None = None
         self._images, self._labels = public.pixels()
         self._few = self._images[:FEW], self._labels[:FEW]
 
-    def repair(self, suspect: Arrays, trusted: PixelNetwork, generator: torch.Generator) -> Repaired:
-        """Return a suspect model without its backdoor, and what was found.
+    def find(self, suspect: Arrays, trusted: PixelNetwork, generator: torch.Generator) -> Found:
+        """Return the triggers of a suspect model.
 
         Args:
             suspect: its arrays.
@@ -74,32 +96,56 @@ class Repairer:
             generator: CPU generator of every draw.
         """
         network = self.public.load(suspect)
-        before = self._accuracy(network)
-        report: dict[str, Any] = {"accuracy_before": before}
         if problem := self._hopeless(network):
-            return Repaired(None, None, report | {"outcome": f"left out: {problem}"})
-        report |= {"steps": self._steps()}
-        found = self._recover(network, trusted, generator)
-        if found is None:
-            return Repaired(None, None, report | {"outcome": "left out: the recovery did not converge"})
-        triggers = chosen(found)
-        report |= described(found, triggers)
+            return Found(None, {"outcome": f"left out: {problem}"})
+        report = {"steps": self._steps()}
+        recovery = self._recover(network, trusted, generator)
+        if recovery is None:
+            return Found(None, report | {"outcome": "left out: the recovery did not converge"})
+        if recovery.target is not None:
+            self.known = recovery.triggers[recovery.target]
+        return Found(recovery, report | described(recovery, chosen(recovery)), self._accuracy(trusted))
+
+    def repair(self, suspect: Arrays, found: Found, generator: torch.Generator) -> Repaired:
+        """Return a suspect model in which the triggers that were found are unlearned.
+
+        Args:
+            suspect: its arrays.
+            found: what :meth:`find` returned for it, or for models of which it is the average.
+            generator: CPU generator of every draw.
+        """
+        network = self.public.load(suspect)
+        problem, before = self._hopeless(network), self._accuracy(network)
+        report = found.report | {"accuracy_before": before}
+        if found.recovery is None or problem:
+            return Repaired(None, report if problem is None else report | {"outcome": f"left out: {problem}"})
+        triggers = chosen(found.recovery)
         loss = unlearn(network, self._images, self._labels, triggers, self.unlearning, generator)
         after = {"accuracy_after": self._accuracy(network), "success_after": self._success(network, triggers)}
-        outcome = _outcome(found, loss, before, after["accuracy_after"], after["success_after"])
+        lowest = min(before, found.sent_accuracy)
+        outcome = _outcome(found.recovery, loss, lowest, after["accuracy_after"], after["success_after"])
         arrays = None if outcome.startswith("left out") else self.public.arrays_of(network)
-        return Repaired(arrays, triggers[0] if triggers else None, report | after | {"outcome": outcome})
+        return Repaired(arrays, report | after | {"outcome": outcome})
 
     def state(self) -> dict[str, NDArray[np.generic]]:
-        """Return the generator of triggers."""
-        return {} if self.maker is None else {f"{MAKER}{name}": array for name, array in get_arrays(self.maker).items()}
+        """Return the generator of triggers, and the last trigger that stood out."""
+        made = {} if self.maker is None else get_arrays(self.maker)
+        kept: dict[str, NDArray[np.generic]] = {f"{MAKER}{name}": array for name, array in made.items()}
+        if self.known is not None:
+            kept |= {f"{KNOWN}mask": self.known.mask, f"{KNOWN}pattern": self.known.pattern}
+            kept[f"{KNOWN}target"] = np.array([self.known.target])
+        return kept
 
     def load_state(self, state: Arrays) -> None:
         """Take back what :meth:`state` returned."""
-        kept = {name: array for name, array in state.items() if name.startswith(MAKER)}
-        self.maker = self._new_maker(torch.Generator()) if kept else None
+        made = {name: array for name, array in state.items() if name.startswith(MAKER)}
+        self.maker = self._new_maker(torch.Generator()) if made else None
         if self.maker is not None:
-            set_arrays(self.maker, [kept[f"{MAKER}{name}"] for name in self.maker.state_dict()])
+            set_arrays(self.maker, [made[f"{MAKER}{name}"] for name in self.maker.state_dict()])
+        self.known = None
+        if f"{KNOWN}mask" in state:
+            mask, pattern = (state[f"{KNOWN}{name}"].astype(np.float32) for name in ("mask", "pattern"))
+            self.known = RecoveredTrigger(int(state[f"{KNOWN}target"][0]), mask, pattern, float("nan"))
 
     def _new_maker(self, generator: torch.Generator) -> TriggerGenerator:
         channels, height, width = self.public.images.shape[1:]
@@ -157,7 +203,8 @@ def chosen(found: Recovery) -> list[RecoveredTrigger]:
     """Return the triggers to unlearn: that of the class that stands out, or the smallest of those that fool."""
     if found.target is not None:
         return [found.triggers[found.target]]
-    fooling = [trigger for trigger in found.triggers if trigger.success >= NEEDED]
+    largest = LARGEST * found.triggers[0].mask.size
+    fooling = [trigger for trigger in found.triggers if trigger.success >= NEEDED and trigger.size <= largest]
     return sorted(fooling, key=lambda trigger: trigger.size)[:FALLBACK]
 
 

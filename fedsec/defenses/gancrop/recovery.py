@@ -23,8 +23,12 @@ START = 8
 NEEDED = 60.0
 """Percent of stamped images that must be taken for the target before the size of a mask means anything."""
 
-LIFT = 50.0
-"""Points by which a trigger must fool the suspect more often than the trusted model to stand out by that."""
+LARGEST = 0.25
+"""Part of an image that a trigger's mask may sum to: what takes more is no longer the image that it is stamped on."""
+
+LIFT, SMALL = 50.0, 0.1
+"""Points by which a trigger must fool the suspect more often than the trusted model to stand out by that, and part of
+an image that its mask may sum to meanwhile."""
 
 LONGEST = 1.0
 """Highest L2 norm of the generator's gradient."""
@@ -149,13 +153,15 @@ def judge(triggers: Sequence[RecoveredTrigger], outlier: float) -> Recovery:
     First by its size, as in Neural Cleanse. Where none does, as with a pattern over the whole image, which no small
     mask makes, by what it does to the trusted model: natural triggers, which every model has, fool that one too.
     """
-    fools = np.array([trigger.success >= NEEDED for trigger in triggers])
+    largest = LARGEST * triggers[0].mask.size
+    fools = np.array([trigger.success >= NEEDED and trigger.size <= largest for trigger in triggers])
     indices = np.where(fools, anomaly_indices(np.array([trigger.size for trigger in triggers])), 0.0)
     best = int(indices.argmax())
     if indices[best] >= outlier:
         return Recovery(tuple(triggers), indices, best)
     lifts = np.array([trigger.success - trigger.before for trigger in triggers])
-    lifts = np.where(fools & np.isfinite(lifts), lifts, 0.0)
+    small = np.array([trigger.size <= SMALL * trigger.mask.size for trigger in triggers])
+    lifts = np.where(fools & small & np.isfinite(lifts), lifts, 0.0)
     best = int(lifts.argmax())
     return Recovery(tuple(triggers), indices, best if lifts[best] >= LIFT else None)
 
