@@ -16,7 +16,7 @@ from fedsec.data.datasets import load
 from fedsec.engine.simulation import run_on_ray
 from fedsec.runs.checkpoint import load_checkpoint
 from fedsec.scenario import pair_of
-from fedsec.strategies import RobustFedAvg
+from fedsec.strategies import STRATEGIES, InspectingStrategy, RobustFedAvg
 from fedsec.training.evaluation import Evaluator
 from tests.engine.conftest import config, run
 from tests.strategies.toy import CLIENTS, FAULTS, MAKERS, Arrays, initial_arrays, toy_app, toy_round
@@ -108,8 +108,12 @@ def test_every_strategy_runs_from_its_configuration(name: str) -> None:
         "multi-krum": {"num_malicious": 3},
         "trimmed-mean": {"trim_ratio": 0.4},
         "norm-clip-noise": {"clip": 1.0, "noise": 0.001},
+        "gancrop": {"shadows": 20, "recovery_steps": 5},
+        "gansweep": {"recovery_steps": 5},
+        "abnormal-clients": {"shadows": 4},
     }
     given = {f"defense__{key}": value for key, value in options.get(name, {}).items()}
+    given["data__public"] = 50 if issubclass(STRATEGIES[name], InspectingStrategy) else 0
     summary, folder, _ = run(config(federation__rounds=1, defense__strategy=name, **given), "local")
     assert summary["final"]["round"] == 1
     assert len(folder.rounds()[1]["clients"]) == 10

@@ -84,7 +84,8 @@ def test_an_integer_will_do_for_a_number() -> None:
         ({"run": {"seed": 16**5000}}, "run.seed: found a number of thousands of digits; expected less than or equal"),
         (
             {"model": {"name": "l" * 5000}},
-            "l... (5002 characters); expected 'lenet5', 'resnet18', 'reconstruction', 'dcgan' or 'stylegan2'",
+            "l... (5002 characters); expected 'lenet5', 'resnet18', 'resnet8', 'reconstruction', 'dcgan' or "
+            "'stylegan2'",
         ),
         ({"data": {"a\nb": 1}}, r"'data.a\nb': unknown key; data has dataset,"),
         ({"data": {"": 1}}, "data.: unknown key; data has dataset,"),

@@ -1,7 +1,7 @@
 """A federation of numpy clients, one of which may misbehave in a chosen way."""
 
 import dataclasses
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -9,9 +9,14 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, Re
 from flwr.clientapp import ClientApp
 from numpy.typing import NDArray
 
+from fedsec.defenses.updates import Verdict
 from fedsec.engine.local import FIRST_NODE, LocalGrid
 from fedsec.strategies import (
+    AbnormalClients,
     Flame,
+    Gancrop,
+    Gansweep,
+    InspectingStrategy,
     Krum,
     LossForest,
     Median,
@@ -21,6 +26,7 @@ from fedsec.strategies import (
     RobustStrategy,
     TrimmedMean,
 )
+from fedsec.strategies.inspecting import Findings, Inspected
 
 Arrays = dict[str, NDArray[Any]]
 Fault = Callable[[Arrays, dict[str, Any]], None]
@@ -36,6 +42,45 @@ def past_warmup(**options: Any) -> LossForest:
     return strategy
 
 
+class ToyInspector:
+    """Averages the models that lie no farther from the one that was sent than twice the median does.
+
+    It looks at models as real inspectors do, and needs no torch, which the strategies must not load either. Here it is
+    what strategies do around an inspector that is tested; real ones have ``tests/inspectors/test_battery.py``.
+    """
+
+    def __init__(self) -> None:
+        self.rounds = 0
+
+    def inspect(self, seen: Inspected, rng: np.random.Generator) -> Findings:
+        self.rounds += 1
+        sent = seen.layout.sent
+        moved = [seen.model_of(row)["weight"] - sent["weight"] for row in range(len(seen.updates))]
+        lengths = np.array([np.linalg.norm(change) for change in moved])
+        weights = (lengths <= 2 * np.median(lengths)).astype(np.float64)
+        weights /= weights.sum()
+        delta = (weights @ seen.updates.deltas).astype(np.float32)
+        models = {"benign": seen.rebuild(delta)}
+        return Findings(Verdict(delta, weights, lengths), {"rounds": self.rounds}, models, {})
+
+    def state(self) -> dict[str, NDArray[np.generic]]:
+        return {"rounds": np.array([self.rounds])}
+
+    def load_state(self, state: Mapping[str, NDArray[np.generic]]) -> None:
+        self.rounds = int(state["rounds"][0])
+
+
+def inspected_by_a_toy(kind: Callable[..., InspectingStrategy]) -> Callable[..., RobustStrategy]:
+    """Return a maker of strategies with a :class:`ToyInspector`."""
+
+    def make(**options: Any) -> RobustStrategy:
+        strategy = kind(**options)
+        strategy.inspector = ToyInspector()
+        return strategy
+
+    return make
+
+
 MAKERS: dict[str, Callable[..., RobustStrategy]] = {
     "fedavg": RobustFedAvg,
     "krum": lambda **kw: Krum(1, **kw),
@@ -45,6 +90,9 @@ MAKERS: dict[str, Callable[..., RobustStrategy]] = {
     "norm-clip-noise": lambda **kw: NormClipNoise(1.0, 0.01, **kw),
     "flame": Flame,
     "loss-forest": past_warmup,
+    "gancrop": inspected_by_a_toy(Gancrop),
+    "gansweep": inspected_by_a_toy(Gansweep),
+    "abnormal-clients": inspected_by_a_toy(AbnormalClients),
 }
 """A strategy that works with eight and nine clients, for every name in ``STRATEGIES``."""
 
