@@ -5,7 +5,9 @@ round is, on as many examples with a class skew of its own, so that what differs
 """
 
 import copy
+import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -127,13 +129,16 @@ def train_shadows(
         Member(start, shadow.images, shadow.labels, torch.Generator().manual_seed(seed))
         for shadow, seed in zip(shadows, seeds, strict=True)
     ]
-    with one_thread():
-        if grouped is None:
-            return [_alone(network, member, normalise, settings, device) for member in members]
-        groups = (members[first : first + TOGETHER] for first in range(0, len(members), TOGETHER))
-        return [
-            trained.arrays for group in groups for trained in train_cohort(grouped, group, normalise, settings, device)
-        ]
+    groups = [members[first : first + TOGETHER] for first in range(0, len(members), TOGETHER)]
+
+    def train(group: Sequence[Member]) -> list[list[NDArray[np.generic]]]:
+        with one_thread():  # of torch's, in each of ours
+            if grouped is None:
+                return [_alone(network, member, normalise, settings, device) for member in group]
+            return [trained.arrays for trained in train_cohort(grouped, group, normalise, settings, device)]
+
+    with ThreadPoolExecutor((os.cpu_count() or 1) if device.type == "cpu" else 1) as pool:
+        return [arrays for trained in pool.map(train, groups) for arrays in trained]
 
 
 def _alone(
