@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from fedsec.report.defended import defense_legend, defense_sections
+from fedsec.report.defended_figures import defense_pictures
 from fedsec.report.differences import by_label, by_partition, implied, varying
 from fedsec.report.figures import overview, partition_of, samples_of, save
 from fedsec.report.generator_figures import generated_images, generator_rounds
@@ -82,6 +84,13 @@ def build_report(folders: Sequence[RunFolder], table: Table | None = None, notes
         f"Options that go with it: {options}." if options else "",
         _what_was_run(folders),
     ]
+    defended = table.defended if table else None
+    labelled = by_label(folders, table)
+    shown = {folder.path for label in labelled.values() for folder in label}
+    calm = [folder for folder in folders if folder.path not in shown]
+    found = defense_sections(labelled, by_label(calm, table) if calm else {}, defended)
+    sections |= found
+    said.insert(1, defense_legend(found, defended))
     codes = {code for joined in runs["code"] for code in joined.split("+")}  # a run may go on with other code
     if len(codes) > 1:
         said.append(f"These runs were made with {len(codes)} versions of the code.")
@@ -104,6 +113,7 @@ def write_report(
     rounds = read_rounds(folders, [str(column) for column in report.data if "." in str(column)])
     rounds.round(dict.fromkeys(MEASURES, 2)).to_csv(out / f"{name}_rounds.csv", index=False)
     pictures = _rounds(folders, rounds, table, out / name)
+    pictures |= defense_pictures(by_label(folders, table), out / name, table.defended if table else None)
     dealings = by_partition(folders)
     for number, (title, folder) in enumerate(dealings.items(), start=1):
         heading, file = ("Who holds what", f"{name}_partition")

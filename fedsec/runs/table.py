@@ -10,6 +10,7 @@ from typing import Any
 
 from fedsec.runs.checks import check
 from fedsec.runs.config import Flat, RunConfig, Scalar, flatten, known_keys
+from fedsec.runs.defended import Defended, defended_of
 from fedsec.runs.loading import REQUIRED, ConfigError, overridden, parse, read_toml
 from fedsec.runs.measures import MEASURES
 from fedsec.runs.record import config_hash
@@ -17,7 +18,7 @@ from fedsec.runs.table_checks import combination, covers, problems_in
 from fedsec.strategies import STRATEGIES
 from fedsec.strategies.build import options_of
 
-NOT_SECTIONS = ("title", "seeds", "axes", "left-out", "floor", "reduced", "published")
+NOT_SECTIONS = ("title", "seeds", "axes", "left-out", "floor", "reduced", "published", "defended")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,7 @@ class Table:
         left_out: combinations of the axes that the table does not have: values on some of them.
         smaller: what is changed in the reduced setting, in which every cell runs on a small machine.
         reduced: whether this is the table in that setting.
+        defended: what is told of defended rounds and of time; ``None`` for nothing.
     """
 
     path: Path
@@ -78,6 +80,7 @@ class Table:
     left_out: tuple[dict[str, list[Scalar]], ...] = ()
     smaller: Flat = field(default_factory=dict)
     reduced: bool = False
+    defended: Defended | None = None
 
     @property
     def name(self) -> str:
@@ -90,6 +93,11 @@ class Table:
         if not self.reduced:
             return ""
         changes = ", ".join(f"{key} = {value}" for key, value in self.smaller.items())
+        if "data.dataset" in self.smaller:
+            return (
+                f"Reduced setting ({changes}): it shows the methods on other data. No accuracy of it can be compared "
+                "with a published one, so those are left out."
+            )
         return (
             f"Reduced setting ({changes}): it shows that every cell runs, and nothing else. No number of it can be "
             "compared with a published one, so those are left out."
@@ -177,6 +185,7 @@ def load_table(path: Path) -> Table:
         published=tuple(_published(entry) for entry in content.get("published", [])),
         left_out=tuple(combination(entry) for entry in content.get("left-out", [])),
         smaller=dict(content.get("reduced", {})),
+        defended=defended_of(content.get("defended", {})),
     )
     unused = _unused_options(table)
     if unused:

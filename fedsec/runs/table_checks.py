@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from fedsec.runs.config import Scalar, known_keys
+from fedsec.runs.defended import defended_problems
 from fedsec.runs.measures import MEASURES
 from fedsec.runs.values import NAME, NAME_RULE
 
@@ -46,6 +47,7 @@ def problems_in(content: Mapping[str, Any], name: str) -> Iterator[str]:
     yield from _reduced_problems(content.get("reduced", {}), axes)
     if wrong:
         return  # what is said of cells cannot be looked at before there are axes
+    yield from defended_problems(content.get("defended", {}), axes)
     left_out = content.get("left-out", [])
     wrong = list(_left_out_problems(left_out, axes))
     yield from wrong
