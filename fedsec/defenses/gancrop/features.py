@@ -70,6 +70,6 @@ def _peaks(norms: Values) -> list[Values]:
     spread = norms.std(axis=1) / (norms.mean(axis=1) + TINY)
     return [
         np.log(ordered[:, -1] / middle + TINY),
-        np.log(ordered[:, -1] / (ordered[:, -2] + TINY)),
+        np.log(ordered[:, -1] / (ordered[:, -2] + TINY) + TINY),
         np.log(spread + TINY),
     ]
