@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fedsec.defenses.gancrop.recovery import LARGEST, NEEDED, Recovery, RecoveryOptions, TriggerGenerator, recover
+from fedsec.defenses.gancrop.recovery import Recovery, RecoveryOptions, TriggerGenerator, is_trigger, recover
 from fedsec.defenses.gancrop.trigger import RecoveredTrigger, success_rate
 from fedsec.defenses.gancrop.unlearning import UnlearningOptions, unlearn
 from fedsec.inspectors.public import Arrays, PixelNetwork, PublicData
@@ -203,8 +203,7 @@ def chosen(found: Recovery) -> list[RecoveredTrigger]:
     """Return the triggers to unlearn: that of the class that stands out, or the smallest of those that fool."""
     if found.target is not None:
         return [found.triggers[found.target]]
-    largest = LARGEST * found.triggers[0].mask.size
-    fooling = [trigger for trigger in found.triggers if trigger.success >= NEEDED and trigger.size <= largest]
+    fooling = [trigger for trigger in found.triggers if is_trigger(trigger)]
     return sorted(fooling, key=lambda trigger: trigger.size)[:FALLBACK]
 
 

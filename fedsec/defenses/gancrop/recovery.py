@@ -23,12 +23,13 @@ START = 8
 NEEDED = 60.0
 """Percent of stamped images that must be taken for the target before the size of a mask means anything."""
 
-LARGEST = 0.25
-"""Part of an image that a trigger's mask may sum to: what takes more is no longer the image that it is stamped on."""
+SMALLEST, LARGEST = 1.0, 0.25
+"""Pixels that the mask of a trigger sums to at least, and part of the image at most: what fools with less is a
+model that knows one class, and what takes more is no longer the image that it is stamped on."""
 
-LIFT, SMALL = 50.0, 0.1
-"""Points by which a trigger must fool the suspect more often than the trusted model to stand out by that, and part of
-an image that its mask may sum to meanwhile."""
+LIFT, SMALL = 35.0, 0.1
+"""Points by which a trigger fools the suspect more often than the trusted model, and part of the image that a mask may
+sum to that does not stand out by its size."""
 
 LONGEST = 1.0
 """Highest L2 norm of the generator's gradient."""
@@ -148,22 +149,28 @@ def recover(
 
 
 def judge(triggers: Sequence[RecoveredTrigger], outlier: float) -> Recovery:
-    """Return which class's trigger stands out among those that fool the model at all.
+    """Return which class's trigger stands out.
 
-    First by its size, as in Neural Cleanse. Where none does, as with a pattern over the whole image, which no small
-    mask makes, by what it does to the trusted model: natural triggers, which every model has, fool that one too.
+    It fools the suspect, by a mask that is small: compared with other classes', as in Neural Cleanse, or compared with
+    the image, as for a pattern over all of it, which no small mask makes. And where there is a trusted model it fools
+    that one far less: natural triggers, which every model has, fool both.
     """
-    largest = LARGEST * triggers[0].mask.size
-    fools = np.array([trigger.success >= NEEDED and trigger.size <= largest for trigger in triggers])
-    indices = np.where(fools, anomaly_indices(np.array([trigger.size for trigger in triggers])), 0.0)
-    best = int(indices.argmax())
-    if indices[best] >= outlier:
-        return Recovery(tuple(triggers), indices, best)
+    sizes = np.array([trigger.size for trigger in triggers])
+    fools = np.array([is_trigger(trigger) for trigger in triggers])
+    indices = np.where(fools, anomaly_indices(sizes), 0.0)
     lifts = np.array([trigger.success - trigger.before for trigger in triggers])
-    small = np.array([trigger.size <= SMALL * trigger.mask.size for trigger in triggers])
-    lifts = np.where(fools & small & np.isfinite(lifts), lifts, 0.0)
-    best = int(lifts.argmax())
-    return Recovery(tuple(triggers), indices, best if lifts[best] >= LIFT else None)
+    compared = np.isfinite(lifts)
+    small = (indices >= outlier) | (compared & (sizes <= SMALL * triggers[0].mask.size))
+    stands_out = fools & small & (~compared | (lifts >= LIFT))
+    if not stands_out.any():
+        return Recovery(tuple(triggers), indices, None)
+    ranks = np.where(stands_out, np.where(compared, lifts, indices), -np.inf)
+    return Recovery(tuple(triggers), indices, int(ranks.argmax()))
+
+
+def is_trigger(trigger: RecoveredTrigger) -> bool:
+    """Tell whether a trigger fools the model at all, by a mask that is neither nothing nor most of the image."""
+    return trigger.success >= NEEDED and SMALLEST <= trigger.size <= LARGEST * trigger.mask.size
 
 
 def _train(
