@@ -1,6 +1,6 @@
 """What every defense must do, whatever its paper: one row for each, and each row through every test.
 
-Defenses that look into models are no functions of a round's updates alone: ``tests/inspectors/test_battery.py`` is theirs.
+Defenses that look into models are no functions of the updates alone: ``tests/inspectors/test_battery.py`` is theirs.
 """
 
 from collections.abc import Callable
