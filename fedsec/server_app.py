@@ -11,6 +11,7 @@ from fedsec.data.sources import DataError
 from fedsec.federation import run_federation
 from fedsec.fleet import GridFleet
 from fedsec.holdings import class_names
+from fedsec.inspectors.build import public_problem
 from fedsec.nodes import FederationError, check_simulation, is_simulation
 from fedsec.runs.checkpoint import CheckpointError
 from fedsec.runs.checks import check, check_with_data
@@ -57,6 +58,8 @@ def checked(config: RunConfig, *, source: str = "") -> None:
     mine = held_out(config) if config.data.partition == "own" else load(config, "train")
     channels, height, width = mine.images.shape[1:]
     check_with_data(config, (channels, height, width), len(class_names(config, mine)), len(mine), source=source)
+    if config.data.public and (problem := public_problem(config, held_out(config))):
+        raise ConfigError([problem], source)
     if adversary(config) is not None and (problem := victim_problem(config, dealt_counts(config))):
         raise ConfigError([problem], source)
 
