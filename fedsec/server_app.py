@@ -58,8 +58,8 @@ def checked(config: RunConfig, *, source: str = "") -> None:
     mine = held_out(config) if config.data.partition == "own" else load(config, "train")
     channels, height, width = mine.images.shape[1:]
     check_with_data(config, (channels, height, width), len(class_names(config, mine)), len(mine), source=source)
-    if config.data.public and (problem := public_problem(config, held_out(config))):
-        raise ConfigError([problem], source)
+    if config.data.public and (found := public_problem(config, held_out(config))):
+        raise ConfigError([found], source)
     if adversary(config) is not None and (problem := victim_problem(config, dealt_counts(config))):
         raise ConfigError([problem], source)
 
