@@ -24,6 +24,9 @@ from fedsec.training.threads import one_thread
 
 Repair = Literal["average", "each", "none"]
 
+CANDIDATES = 0.25
+"""Share of a round's models, the most suspicious, from whose average a trigger is recovered at least."""
+
 WARM = 4
 """A recovery that goes on from an earlier one takes 1 / WARM of its steps."""
 
@@ -85,7 +88,7 @@ class GancropInspector:
         scores = self.watch.scores(seen)
         called = int((scores > 0.0).sum())
         clock.append(time.perf_counter())
-        found = self._find(seen, np.flatnonzero(scores > 0.0).tolist(), rng)
+        found = self._find(seen, candidates(self._with_carriers(seen, scores)), rng)
         clock.append(time.perf_counter())
         scores = self._with_carriers(seen, scores)
         suspects = scores > 0.0
@@ -137,6 +140,18 @@ class _Repair:
     clients: int
     arrays: Arrays | None
     report: dict[str, Any]
+
+
+def candidates(scores: Vector) -> list[int]:
+    """Return the rows from whose average a trigger is recovered: those called poisoned, and the most suspicious.
+
+    Early in a training, and for stealthy attackers, many poisoned models lie below a threshold that clean ones seldom
+    pass, and yet above most clean ones. Their average carries the trigger though some of them be clean. Scores of 0 for
+    all, where there is no detector yet, are no suspicion.
+    """
+    most = max(int((scores > 0.0).sum()), round(CANDIDATES * len(scores)))
+    ranked = np.argsort(-scores, kind="stable")[:most]
+    return sorted(int(row) for row in ranked) if scores.any() else []
 
 
 def _average(seen: Inspected, rows: list[int]) -> Arrays:
