@@ -14,7 +14,7 @@ from fedsec.defenses.gancrop.trigger import RecoveredTrigger
 from fedsec.defenses.gancrop.unlearning import UnlearningOptions
 from fedsec.defenses.updates import BoolVector, Vector, Verdict
 from fedsec.inspectors.carriers import bound, rates
-from fedsec.inspectors.public import PublicData
+from fedsec.inspectors.public import PixelNetwork, PublicData
 from fedsec.inspectors.repair import Found, Repairer
 from fedsec.inspectors.shadows import ShadowMaker
 from fedsec.inspectors.watch import Watch, WatchOptions
@@ -88,12 +88,14 @@ class GancropInspector:
         scores = self.watch.scores(seen)
         called = int((scores > 0.0).sum())
         clock.append(time.perf_counter())
-        found = self._find(seen, candidates(self._with_carriers(seen, scores)), rng)
+        ranking = self._with_carriers(seen, scores)
+        trusted = self.public.load(_average(seen, least_suspicious(ranking)))
+        found = self._find(seen, candidates(ranking), trusted, rng)
         clock.append(time.perf_counter())
         scores = self._with_carriers(seen, scores)
         suspects = scores > 0.0
         clock.append(time.perf_counter())
-        repairs = self._repairs(seen, np.flatnonzero(suspects).tolist(), found, rng)
+        repairs = self._repairs(seen, np.flatnonzero(suspects).tolist(), found, trusted, rng)
         clock.append(time.perf_counter())
         stages = dict(zip(("learn", "detect", "recover", "carriers", "repair"), np.diff(clock).tolist(), strict=True))
         report = {**about, "called": called, "suspects": int(suspects.sum()), "seconds": stages}
@@ -101,12 +103,12 @@ class GancropInspector:
         known = self.repairer.known if suspects.any() else None
         return _findings(seen, scores, suspects, repairs, report, known)
 
-    def _find(self, seen: Inspected, rows: list[int], rng: np.random.Generator) -> Found | None:
+    def _find(self, seen: Inspected, rows: list[int], trusted: PixelNetwork, rng: np.random.Generator) -> Found | None:
         """Return what is recovered from the average of some models; ``None`` without any."""
         if not rows or self.options.repair == "none":
             return None
         generator = torch.Generator().manual_seed(int(rng.integers(2**63 - 1)))
-        return self.repairer.find(_average(seen, rows), self.public.load(seen.layout.sent), generator)
+        return self.repairer.find(_average(seen, rows), trusted, generator)
 
     def _with_carriers(self, seen: Inspected, scores: Vector) -> Vector:
         """Return the scores, above 0 for those too whose models the last trigger that stood out works on."""
@@ -116,7 +118,7 @@ class GancropInspector:
         return np.maximum(scores, (found - bound(found)) / 100.0)
 
     def _repairs(
-        self, seen: Inspected, rows: list[int], found: Found | None, rng: np.random.Generator
+        self, seen: Inspected, rows: list[int], found: Found | None, trusted: PixelNetwork, rng: np.random.Generator
     ) -> list["_Repair"]:
         if not rows or self.options.repair == "none":
             return []
@@ -124,7 +126,7 @@ class GancropInspector:
         repairs = []
         for group in groups:
             if found is None or self.options.repair == "each":
-                found = self._find(seen, group, rng)
+                found = self._find(seen, group, trusted, rng)
             generator = torch.Generator().manual_seed(int(rng.integers(2**63 - 1)))
             if found is not None:
                 repaired = self.repairer.repair(_average(seen, group), found, generator)
@@ -152,6 +154,12 @@ def candidates(scores: Vector) -> list[int]:
     most = max(int((scores > 0.0).sum()), round(CANDIDATES * len(scores)))
     ranked = np.argsort(-scores, kind="stable")[:most]
     return sorted(int(row) for row in ranked) if scores.any() else []
+
+
+def least_suspicious(scores: Vector) -> list[int]:
+    """Return the rows of the half of the models with the lowest scores (n,): what of a trigger works on their average
+    is natural. What a model of the round before would do says less, for in one round the models learn much."""
+    return sorted(int(row) for row in np.argsort(scores, kind="stable")[: (len(scores) + 1) // 2])
 
 
 def _average(seen: Inspected, rows: list[int]) -> Arrays:

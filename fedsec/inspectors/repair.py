@@ -29,8 +29,8 @@ FALLBACK = 5
 """Triggers that are unlearned, the smallest, where no class stands out: such as for a backdoor of one source class."""
 
 MOST_LOST = 3.0
-"""Points of accuracy on the public images that a repaired model may lie below what it was before, or below the model
-that the clients were sent, whichever is lower."""
+"""Points of accuracy on the public images that a repaired model may lie below what it was before, or below the trusted
+model, whichever is lower."""
 
 MOST_LEFT = 30.0
 """Percent of stamped images that may still be taken for the target: the paper's bound of a successful defense."""
@@ -43,12 +43,12 @@ class Found:
     Attributes:
         recovery: the triggers; ``None`` where there is nothing to recover them from, or they are no numbers.
         report: the same for the record.
-        sent_accuracy: percent of the public images that the model classifies right that the clients were sent.
+        trusted_accuracy: percent of the public images that the trusted model classifies right.
     """
 
     recovery: Recovery | None
     report: dict[str, Any]
-    sent_accuracy: float = float("nan")
+    trusted_accuracy: float = float("nan")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ class Repairer:
 
         Args:
             suspect: its arrays.
-            trusted: the global model that the clients were sent.
+            trusted: a model to compare with, of the same round and little suspected.
             generator: CPU generator of every draw.
         """
         network = self.public.load(suspect)
@@ -122,7 +122,7 @@ class Repairer:
         triggers = chosen(found.recovery)
         loss = unlearn(network, self._images, self._labels, triggers, self.unlearning, generator)
         after = {"accuracy_after": self._accuracy(network), "success_after": self._success(network, triggers)}
-        lowest = min(before, found.sent_accuracy)
+        lowest = min(before, found.trusted_accuracy)
         outcome = _outcome(found.recovery, loss, lowest, after["accuracy_after"], after["success_after"])
         arrays = None if outcome.startswith("left out") else self.public.arrays_of(network)
         return Repaired(arrays, report | after | {"outcome": outcome})
@@ -213,7 +213,7 @@ def described(found: Recovery, triggers: list[RecoveredTrigger]) -> dict[str, An
         "target": found.target,
         "indices": [round(float(index), 2) for index in found.indices],
         "unlearned": [
-            {"target": t.target, "size": round(t.size, 2), "success": t.success, "success_on_sent": t.before}
+            {"target": t.target, "size": round(t.size, 2), "success": t.success, "success_on_trusted": t.before}
             for t in triggers
         ],
     }
