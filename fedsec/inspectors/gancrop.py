@@ -158,7 +158,8 @@ def candidates(scores: Vector) -> list[int]:
 
 def least_suspicious(scores: Vector) -> list[int]:
     """Return the rows of the half of the models with the lowest scores (n,): what of a trigger works on their average
-    is natural. What a model of the round before would do says less, for in one round the models learn much."""
+    is natural. What a model of the round before would do says less, for in one round the models learn much.
+    """
     return sorted(int(row) for row in np.argsort(scores, kind="stable")[: (len(scores) + 1) // 2])
 
 

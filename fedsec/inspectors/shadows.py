@@ -55,15 +55,18 @@ class ShadowMaker:
 
         Args:
             layout: of the round, with the model that the clients were sent.
-            examples: of each client, how many it claims to have. Shadows have as many as clients do, drawn among
-                them: what a model learns in two steps looks unlike what it learns in two hundred.
+            examples: of each client, how many it claims to have. Shadows have the median, and no more than there are
+                public images, for a claim costs nothing. With as many as some client each, few of which train for long
+                enough to look like anything, the detector learned less.
             clean: how many are clean.
             poisoned: how many are poisoned.
             rng: of every draw.
         """
         public = self.public
-        counts = np.clip(rng.choice(examples, clean + poisoned), 1, len(public.labels))  # a claim costs nothing
-        drawn = [draw_clean(public.images, public.labels, public.num_classes, int(count), rng) for count in counts]
+        count = int(np.clip(np.median(examples), 1, len(public.labels)))
+        drawn = [
+            draw_clean(public.images, public.labels, public.num_classes, count, rng) for _ in range(clean + poisoned)
+        ]
         shadows = [*drawn[:clean], *(poison(shadow, public.num_classes, rng) for shadow in drawn[clean:])]
         trained = train_shadows(
             public.network, layout.sent, shadows, public.normalise, self.settings, public.device, rng
