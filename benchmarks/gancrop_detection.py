@@ -1,0 +1,253 @@
+"""Whom GANcrop's detector tells apart: ``python -m benchmarks.gancrop_detection --round 5``; repairs with --recover.
+
+What can be read of an update stands side by side, each read by the contrastive detector and by logistic regression, on
+triggers, targets and skews that neither has learned (:mod:`benchmarks.gancrop_models`).
+"""
+
+import argparse
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from benchmarks import gancrop_recovery
+from benchmarks.gancrop_models import CLEAN, HELD_OUT, Models, Setting, Study, make_study
+from fedsec.defenses.abnormal_clients import make_surrogates
+from fedsec.defenses.gancrop.detector import DetectorOptions, Values, scores, train_detector
+from fedsec.defenses.gancrop.features import read_updates
+from fedsec.defenses.updates import BoolVector, Matrix, Vector
+from fedsec.inspectors.watch import places
+from fedsec.strategies.layout import Layout
+from fedsec.training.classifier import TrainingSettings
+from fedsec.training.threads import one_thread
+
+APART = 3
+"""One clean shadow of so many sets the threshold."""
+
+SURROGATES = 64
+"""Random sums of parameters, where those themselves are read."""
+
+CENTRE = "centre"
+"""The kind of trigger that the paper's server does not learn from, by design."""
+
+Reader = Callable[[Matrix, Layout], Values]
+Judge = Callable[[Values, BoolVector, Values, Values, float], Vector]
+
+
+def every_array(deltas: Matrix, layout: Layout) -> Values:
+    """Return what GANcrop reads: every array of the update, by its shape."""
+    return read_updates(deltas, places(layout))
+
+
+def first_layer(deltas: Matrix, layout: Layout) -> Values:
+    """Return the same of the first array that is a matrix or a kernel."""
+    return _one(deltas, layout, 0)
+
+
+def last_layer(deltas: Matrix, layout: Layout) -> Values:
+    """Return the same of the last one."""
+    return _one(deltas, layout, -1)
+
+
+def parameters(deltas: Matrix, layout: Layout) -> Values:
+    """Return random sums of the parameters as they are."""
+    return np.asarray(make_surrogates(deltas, SURROGATES, seed=0), np.float64)
+
+
+def contrastive(known: Values, poisoned: BoolVector, apart: Values, tested: Values, alarms: float) -> Vector:
+    """Return how far models lie above the threshold of GANcrop's detector."""
+    options = DetectorOptions(false_alarms=alarms)
+    detector = train_detector(known, poisoned, apart, options, torch.Generator().manual_seed(0))
+    return scores(detector, tested)
+
+
+def regression(known: Values, poisoned: BoolVector, apart: Values, tested: Values, alarms: float) -> Vector:
+    """Return the same of logistic regression."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    fitted = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=2000)).fit(known, poisoned)
+    threshold = np.quantile(fitted.decision_function(apart), 1.0 - alarms)
+    return np.asarray(fitted.decision_function(tested) - threshold, np.float64)
+
+
+READERS: Mapping[str, Reader] = {
+    "every array, by its shape (GANcrop)": every_array,
+    "the first layer, by its shape": first_layer,
+    "the last layer, by its shape": last_layer,
+    f"parameters, {SURROGATES} random sums": parameters,
+}
+JUDGES: Mapping[str, Judge] = {"contrast": contrastive, "logistic regression": regression}
+
+
+class Measured(NamedTuple):
+    """How well models are told apart: areas under the ROC curve, and percent of clean and poisoned ones called so."""
+
+    auc: float
+    auc_even: float
+    auc_skewed: float
+    auc_off_centre: float
+    false_alarms: float
+    detected: float
+
+
+def area(values: Vector, poisoned: BoolVector) -> float:
+    """Return the area under the ROC curve: how often a poisoned model has more than a clean one, ties half."""
+    if poisoned.all() or not poisoned.any():
+        return float("nan")
+    pairs = values[poisoned][:, None] - values[~poisoned][None, :]
+    return float(np.mean((pairs > 0) + 0.5 * (pairs == 0)))
+
+
+def centred(read: Values, groups: BoolVector, clean: BoolVector) -> Values:
+    """Return what is read (n, F) from the median of the clean models of its group, as an honest majority's round is."""
+    moved = read.copy()
+    for group in (groups, ~groups):
+        if (group & clean).any():
+            moved[group] -= np.median(read[group & clean], axis=0)
+    return moved
+
+
+def judged(study: Study, reader: Reader, judge: Judge, alarms: float) -> Vector:
+    """Return the scores of the tested models; above 0 a model is called poisoned."""
+    learned, tested = study.shadows, study.tests
+    known = _finite(centred(reader(learned.deltas, study.layout), learned.skewed, ~learned.poisoned))
+    read = _finite(centred(reader(tested.deltas, study.layout), tested.skewed, ~tested.poisoned))
+    apart = np.zeros(len(known), bool)
+    apart[np.flatnonzero(~learned.poisoned)[::APART]] = True
+    used = learned.usable & ~apart
+    return judge(known[used], learned.poisoned[used], known[apart], read, alarms)
+
+
+def measured(values: Vector, tested: Models) -> Measured:
+    """Return how well scores tell the tested models apart; backdoors that do not work are left out."""
+    usable, poisoned = tested.usable, tested.poisoned
+    parts = (usable, usable & ~tested.skewed, usable & tested.skewed, usable & (tested.kinds != CENTRE))
+    areas = [area(values[part], poisoned[part]) for part in parts]
+    called = values > 0
+    shares = [100.0 * float(called[part].mean()) if part.any() else float("nan") for part in _kinds(tested)]
+    return Measured(*areas, *shares)
+
+
+def tables(study: Study, alarms: float) -> Iterator[str]:
+    """Yield the lines of the tables of whom is told apart, and by which trigger."""
+    heads = ("AUC", "Dirichlet 0.7", "label skew 0.5", "without centre", "false alarms", "detected")
+    yield f"| read | judged by | {' | '.join(heads)} |"
+    yield "| --- " * (2 + len(heads)) + "|"
+    found = {}
+    for name, reader in READERS.items():
+        for way, judge in JUDGES.items():
+            found[name, way] = values = judged(study, reader, judge, alarms)
+            numbers = measured(values, study.tests)
+            cells = [*(f"{number:.3f}" for number in numbers[:4]), *(f"{number:.0f} %" for number in numbers[4:])]
+            yield f"| {name} | {way} | {' | '.join(cells)} |"
+    yield ""
+    yield f"| read | judged by | {' | '.join(f'{kind}, detected' for kind in HELD_OUT)} |"
+    yield "| --- " * (2 + len(HELD_OUT)) + "|"
+    for (name, way), values in found.items():
+        yield f"| {name} | {way} | {' | '.join(_by_kind(values, study.tests))} |"
+
+
+def lines(setting: Setting, recover: int, alarms: float, command: str) -> Iterator[str]:
+    """Yield the lines of everything that is measured."""
+    start = time.perf_counter()
+    study = make_study(setting)
+    took = [
+        f"{100.0 * float(of.usable[of.poisoned].mean()):.0f} % of {int(of.poisoned.sum())}"
+        if of.poisoned.any()
+        else "0"
+        for of in (study.shadows, study.tests)
+    ]
+    yield f"# GANcrop's detector: {setting.dataset}, {setting.model}, round {setting.round}"
+    yield ""
+    yield (
+        f"`{command}`. {setting.clients} clients without an attack until then, accuracy {study.accuracy:.1f} %. "
+        f"{setting.shadows} shadows on {setting.public} public images; of the poisoned ones' backdoors {took[0]} work. "
+        f"{setting.tests} models to test, from clients' partitions, with triggers and targets that no shadow has; "
+        f"{took[1]} work, the others are left out. {100 * alarms:g} % of clean shadows lie above the threshold. "
+        f"Models were made in {time.perf_counter() - start:.0f} s."
+    )
+    yield ""
+    yield from tables(study, alarms)
+    chosen = gancrop_recovery.choose(study.tests, recover)
+    if chosen:
+        yield ""
+        yield "## What is recovered and unlearned"
+        yield ""
+        yield (
+            "Percent, means over the models of a row; IoU of the masks where the target was found. A recovered trigger "
+            "is stamped on public images, a true one on test images; after: once unlearned, of the true one where the "
+            "repaired model would be used. A class named in a clean model is a false one."
+        )
+        yield ""
+        yield from gancrop_recovery.table(study, chosen, setting.seed)
+
+
+def main() -> None:
+    """Measure, print, and keep where asked."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset", default="fashion_mnist")
+    parser.add_argument("--model", default="lenet5")
+    parser.add_argument("--round", type=int, default=5, help="rounds of a federation without attack before (5)")
+    parser.add_argument("--clients", type=int, default=40)
+    parser.add_argument("--share", type=float, default=1.0, help="of the training images (1)")
+    parser.add_argument("--public", type=int, default=5000, help="test images of the server's own (5000)")
+    parser.add_argument("--shadows", type=int, default=160)
+    parser.add_argument("--tests", type=int, default=240)
+    parser.add_argument("--recover", type=int, default=0, help="models from which triggers are recovered (0)")
+    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--rate", type=float, default=0.1)
+    parser.add_argument("--alarms", type=float, default=0.03, help="share of clean shadows above the threshold (0.03)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--out", type=Path, help="folder that keeps what was found, as gancrop_DATASET_MODEL_ROUND.md")
+    given = parser.parse_args()
+    training = TrainingSettings(given.epochs, given.batch, given.rate)
+    setting = Setting(
+        given.dataset, given.model, given.round, given.clients, given.share, given.public, given.shadows, given.tests,
+        given.seed, training, given.device,
+    )  # fmt: skip
+    kept = []
+    with one_thread():  # as on a server; several wait for each other where it is busy
+        for line in lines(setting, given.recover, given.alarms, _command(parser, given)):
+            print(line, flush=True)
+            kept.append(line)
+    if given.out:
+        given.out.mkdir(parents=True, exist_ok=True)
+        name = f"gancrop_{given.dataset}_{given.model}_{given.round}.md".replace("/", "_")
+        (given.out / name).write_text("\n".join(kept) + "\n")
+
+
+def _command(parser: argparse.ArgumentParser, given: argparse.Namespace) -> str:
+    changed = [
+        f"--{key} {value}" for key, value in vars(given).items() if key != "out" and value != parser.get_default(key)
+    ]
+    return " ".join(["python -m benchmarks.gancrop_detection", *changed])
+
+
+def _one(deltas: Matrix, layout: Layout, number: int) -> Values:
+    matrices = [(name, at) for name, at in places(layout).items() if len(at[1]) > 1]
+    return read_updates(deltas, dict([matrices[number]]))
+
+
+def _finite(read: Values) -> Values:
+    return np.nan_to_num(read)
+
+
+def _kinds(tested: Models) -> tuple[BoolVector, BoolVector]:
+    return tested.kinds == CLEAN, tested.poisoned & tested.usable
+
+
+def _by_kind(values: Vector, tested: Models) -> Iterator[str]:
+    for kind in HELD_OUT:
+        of_kind = (tested.kinds == kind) & tested.usable
+        yield f"{int((values[of_kind] > 0).sum())} of {int(of_kind.sum())}"
+
+
+if __name__ == "__main__":
+    main()

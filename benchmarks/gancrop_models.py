@@ -1,0 +1,290 @@
+"""Clean and poisoned models of one round of a federation, for :mod:`benchmarks.gancrop_detection`.
+
+The federation has no attackers up to that round. Shadows are trained as GANcrop's server does it, but on some kinds of
+trigger and on even targets only; models to test come from real clients' partitions, with other kinds and odd targets.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fedsec.attacks.distributed import PARTS, part_of
+from fedsec.attacks.triggers import Trigger, make_trigger
+from fedsec.client_app import choose_device
+from fedsec.data.partition import PartitionSettings, partition
+from fedsec.data.public import public_indices
+from fedsec.data.resizing import load_sized
+from fedsec.defenses.gancrop.trigger import success_rate
+from fedsec.defenses.updates import BoolVector, Matrix, Vector
+from fedsec.inspectors.public import Arrays, PixelNetwork, PublicData
+from fedsec.models.classifiers import build_classifier
+from fedsec.strategies.layout import Layout
+from fedsec.training.batches import Normalisation
+from fedsec.training.classifier import TrainingSettings
+from fedsec.training.parameters import get_arrays
+from fedsec.training.shadows import Shadow, draw_clean, poison, stamped, train_shadows
+
+LEARNED = ("square", "line", "frame", "dots")
+"""Kinds of trigger of the shadows."""
+
+HELD_OUT = ("trojan", "noise patch", "patch", "blend", "distributed quarter", "centre")
+"""Kinds of trigger of the models to test."""
+
+CLEAN = "clean"
+EVEN, ODD = (0, 2, 4, 6, 8), (1, 3, 5, 7, 9)
+FEWEST = 20
+"""Images of a class that a partition must have to be its source."""
+
+TESTED = 2000
+"""Test images, apart from the public ones, on which accuracy and success are measured."""
+
+TOGETHER = 16
+"""Models that are trained before the next are."""
+
+TOOK = 50.0
+"""Percent of stamped images above which a backdoor works."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What is trained.
+
+    Attributes:
+        dataset: as configurations name it.
+        model: a classifier.
+        round: rounds of the federation before.
+        clients: in the federation.
+        share: of the training images that they hold.
+        public: test images of the server's own.
+        shadows: to learn from, half of them poisoned.
+        tests: models to test, half of them poisoned, half with skewed labels.
+        seed: of every draw.
+        training: how clients and shadows are trained.
+        device: auto, cpu or cuda.
+    """
+
+    dataset: str
+    model: str
+    round: int
+    clients: int = 40
+    share: float = 1.0
+    public: int = 5000
+    shadows: int = 160
+    tests: int = 240
+    seed: int = 0
+    training: TrainingSettings = field(default_factory=lambda: TrainingSettings(4, 64, 0.1))
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """Trained models.
+
+    Attributes:
+        arrays: of each model, by name; none of shadows.
+        deltas: (n, d) the same minus the model that was sent.
+        shadows: what each was trained on, without its images.
+        success: (n,) percent of stamped images that each takes for its target; NaN for a clean one.
+        kinds: (n,) kind of trigger, or :data:`CLEAN`.
+        skewed: (n,) whether its client's labels are skewed, else its classes are drawn by Dirichlet, 0.7.
+    """
+
+    arrays: list[dict[str, NDArray[np.generic]]]
+    deltas: Matrix
+    shadows: list[Shadow]
+    success: Vector
+    kinds: NDArray[np.str_]
+    skewed: BoolVector
+
+    @property
+    def poisoned(self) -> BoolVector:
+        """Which carry a trigger."""
+        return np.asarray(self.kinds != CLEAN)
+
+    @property
+    def usable(self) -> BoolVector:
+        """Which are clean, or have a backdoor that works."""
+        return ~self.poisoned | (self.success > TOOK)
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """Everything to learn from and to test.
+
+    Attributes:
+        public: the server's network and images.
+        layout: of the model that was sent.
+        accuracy: percent of the test images that this model classifies right.
+        shadows: to learn from.
+        tests: to test.
+        images: (N, C, H, W) in [0, 1], test images that are not public.
+        labels: (N,) their classes.
+    """
+
+    public: PublicData
+    layout: Layout
+    accuracy: float
+    shadows: Models
+    tests: Models
+    images: torch.Tensor
+    labels: torch.Tensor
+
+
+def make_study(setting: Setting) -> Study:
+    """Train the federation, the shadows and the models to test."""
+    rng = np.random.default_rng(setting.seed)
+    train, test = load_sized(setting.dataset, "train"), load_sized(setting.dataset, "test")
+    own = public_indices(test.labels, setting.public, rng)
+    channels, size = train.images.shape[1:3]
+    network = build_classifier(setting.model, channels, size, len(train.classes), seed=setting.seed)
+    public = PublicData(
+        network, np.asarray(test.images[own]), np.asarray(test.labels[own]), len(train.classes),
+        Normalisation(train.mean, train.std), choose_device(setting.device),
+    )  # fmt: skip
+    rest = np.setdiff1d(np.arange(len(test)), own)[:TESTED]
+    images = torch.from_numpy(np.array(test.images[rest])).float().div_(255).to(public.device)
+    labels = torch.from_numpy(np.array(test.labels[rest])).to(public.device)
+    even, skewed = (list(_clients(setting, scheme, train)) for scheme in ("dirichlet", "label-skew"))
+    sent = get_arrays(network)
+    for _ in range(setting.round):
+        sent = mean_model(sent, _trained(public, sent, even, setting, rng))
+    learned = [_shadow(public, len(even[number % len(even)].labels), number, rng) for number in range(setting.shadows)]
+    tested = list(draw_tests(even, skewed, setting.tests, public.num_classes, rng))
+    trained = _Trainer(public, sent, setting, images, labels, rng)
+    return Study(
+        public,
+        Layout(sent),
+        accuracy_of(public.load(sent), images, labels),
+        trained.of([(shadow, "drawn", False) for shadow in learned], keep=False),
+        trained.of(tested, keep=True),
+        images,
+        labels,
+    )
+
+
+def draw_tests(
+    even: Sequence[Shadow], skewed: Sequence[Shadow], number: int, num_classes: int, rng: np.random.Generator
+) -> Iterator[tuple[Shadow, str, bool]]:
+    """Yield what models to test are trained on, their kinds, and whether their labels are skewed.
+
+    Every other one is of a client with skewed labels, two of every four are poisoned, and kinds take turns.
+
+    Args:
+        even: what clients hold whose classes are drawn by Dirichlet.
+        skewed: what clients with skewed labels hold.
+        number: how many to yield.
+        num_classes: number of classes.
+        rng: draws clients, targets, sources and copies.
+    """
+    for place in range(number):
+        skew = bool(place % 2)
+        holders = skewed if skew else even
+        clean = holders[int(rng.integers(len(holders)))]
+        if place // 2 % 2 == 0:
+            yield clean, CLEAN, skew
+            continue
+        kind = HELD_OUT[place // 4 % len(HELD_OUT)]
+        target = int(rng.choice([label for label in ODD if label < num_classes]))
+        counts = np.bincount(clean.labels, minlength=num_classes)
+        sources = [label for label in range(num_classes) if label != target and counts[label] > FEWEST]
+        source = int(rng.choice(sources)) if sources and rng.random() < 0.5 else -1
+        chosen = np.flatnonzero(clean.labels != target if source < 0 else clean.labels == source)
+        if source < 0:
+            chosen = rng.permutation(chosen)[: len(clean.labels) // 3]
+        yield stamped(clean, held_out_trigger(kind, clean.images.shape[1:], rng), chosen, target, source), kind, skew
+
+
+def held_out_trigger(kind: str, shape: tuple[int, int, int], rng: np.random.Generator) -> Trigger:
+    """Return a trigger of one of the kinds :data:`HELD_OUT` for images of ``shape`` (C, H, W)."""
+    if kind == "trojan":
+        return make_trigger("trojan", shape, size=5)
+    if kind == "noise patch":
+        return make_trigger("noise-patch", shape, size=4, corner="top-left", rng=rng)
+    if kind == "patch":
+        return make_trigger("patch", shape, size=4, corner="bottom-left")
+    if kind == "blend":
+        return make_trigger("blend", shape, size=1, rng=rng)
+    if kind == "centre":
+        return make_trigger("patch", shape, size=4, corner="centre")
+    if kind == "distributed quarter":
+        return part_of(make_trigger("distributed", shape, size=6, corner="top-left"), int(rng.integers(PARTS)))
+    raise ValueError(f"no kind of trigger: {kind!r}")
+
+
+def accuracy_of(network: PixelNetwork, images: torch.Tensor, labels: torch.Tensor) -> float:
+    """Return the percent of ``images`` that a network classifies right."""
+    network.eval()
+    with torch.no_grad():
+        predicted = torch.cat([network(part).argmax(1) for part in torch.split(images, 500)])
+    return 100.0 * float((predicted == labels).float().mean())
+
+
+def success_of(network: PixelNetwork, shadow: Shadow, images: torch.Tensor, labels: torch.Tensor) -> float:
+    """Return the percent of stamped images of a shadow's source that are taken for its target; NaN for a clean one."""
+    if shadow.trigger is None:
+        return float("nan")
+    chosen = labels == shadow.source if shadow.source >= 0 else labels != shadow.target
+    mask = torch.from_numpy(shadow.trigger.mask * np.float32(shadow.trigger.opacity)).to(images.device)
+    pattern = torch.from_numpy(shadow.trigger.pattern).to(images.device)
+    return success_rate(network, images[chosen], labels[chosen], mask, pattern, shadow.target)
+
+
+def mean_model(sent: Arrays, models: Sequence[Arrays]) -> dict[str, NDArray[np.generic]]:
+    """Return the mean of some models, with the names and types of the one that was ``sent``."""
+    return {
+        name: np.mean([model[name].astype(np.float64) for model in models], axis=0).astype(array.dtype)
+        for name, array in sent.items()
+    }
+
+
+def _clients(setting: Setting, scheme: Literal["dirichlet", "label-skew"], train: Any) -> Iterator[Shadow]:
+    labels = np.asarray(train.labels)
+    dealt = PartitionSettings(scheme, setting.clients, 0.5, 0.7, setting.seed, setting.share)
+    for part in partition(labels, len(train.classes), dealt):
+        if len(part):
+            yield Shadow(np.asarray(train.images[part]), labels[part])
+
+
+def _shadow(public: PublicData, examples: int, number: int, rng: np.random.Generator) -> Shadow:
+    clean = draw_clean(public.images, public.labels, public.num_classes, examples, rng)
+    targets = [label for label in EVEN if label < public.num_classes]
+    return poison(clean, public.num_classes, rng, LEARNED, targets) if number % 2 else clean
+
+
+def _trained(
+    public: PublicData, sent: Arrays, held: Sequence[Shadow], setting: Setting, rng: np.random.Generator
+) -> list[dict[str, NDArray[np.generic]]]:
+    made = train_shadows(public.network, sent, held, public.normalise, setting.training, public.device, rng)
+    return [dict(zip(sent, arrays, strict=True)) for arrays in made]
+
+
+@dataclass(frozen=True, slots=True)
+class _Trainer:
+    """Trains models from the one that was sent, a few at a time: a large network's are not held twice."""
+
+    public: PublicData
+    sent: Arrays
+    setting: Setting
+    images: torch.Tensor
+    labels: torch.Tensor
+    rng: np.random.Generator
+
+    def of(self, held: Sequence[tuple[Shadow, str, bool]], *, keep: bool) -> Models:
+        """Return the models of what is held, their kinds, and whether labels are skewed; ``keep`` their arrays too."""
+        layout = Layout(self.sent)
+        deltas, side = np.empty((len(held), layout.width), np.float32), np.empty(layout.side_width)
+        kept, success = [], []
+        for first in range(0, len(held), TOGETHER):
+            group = [shadow for shadow, _, _ in held[first : first + TOGETHER]]
+            made = _trained(self.public, self.sent, group, self.setting, self.rng)
+            for row, arrays, shadow in zip(deltas[first:], made, group, strict=False):
+                layout.write(arrays, row, side)
+                success.append(success_of(self.public.load(arrays), shadow, self.images, self.labels))
+            kept += made if keep else []
+        bare = [Shadow(s.images[:0], s.labels[:0], s.trigger, s.target, s.source) for s, _, _ in held]
+        kinds = np.array([CLEAN if shadow.trigger is None else kind for shadow, kind, _ in held])
+        return Models(kept, deltas, bare, np.array(success), kinds, np.array([skew for _, _, skew in held], bool))

@@ -1,0 +1,150 @@
+"""What is recovered from poisoned models, and what is left of their backdoors, for :mod:`benchmarks.gancrop_detection`.
+
+GANcrop's repair and Neural Cleanse beside it, each on one model at a time, and from nothing.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from math import nan
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.gancrop_models import CLEAN, Models, Study, accuracy_of, mean_model, success_of
+from fedsec.defenses.gancrop.recovery import RecoveryOptions
+from fedsec.defenses.gancrop.unlearning import UnlearningOptions
+from fedsec.defenses.neural_cleanse import flag_targets, neural_cleanse
+from fedsec.inspectors.repair import Repairer
+from fedsec.training.shadows import Shadow
+
+FEW = 1000
+"""Public images that Neural Cleanse searches with, as many as GANcrop's generator."""
+
+DIGITS = {"named": ".0f", "found": ".0f", "overlap": ".2f", "recovered_before": ".0f", "recovered_after": ".0f",
+          "true_before": ".0f", "true_after": ".0f", "lost": ".1f", "used": ".0f", "seconds": ".1f"}  # fmt: skip
+
+
+class Attempt(NamedTuple):
+    """What one method did with one model; NaN for what does not apply.
+
+    Attributes:
+        named: 100 if a class stood out, else 0.
+        found: 100 if it is the attacker's target, else 0.
+        overlap: of the recovered mask with the true one, where the target was found (intersection over union).
+        recovered_before: percent of stamped public images that the recovered trigger turns.
+        recovered_after: the same once it is unlearned.
+        true_before: percent of stamped test images that the true trigger turns.
+        true_after: the same of the repaired model.
+        lost: points of accuracy on test images that the repair cost.
+        used: 100 if the repaired model would be used, else 0.
+        seconds: of everything.
+    """
+
+    named: float
+    found: float
+    overlap: float
+    recovered_before: float = nan
+    recovered_after: float = nan
+    true_before: float = nan
+    true_after: float = nan
+    lost: float = nan
+    used: float = nan
+    seconds: float = nan
+
+
+def choose(models: Models, number: int) -> list[int]:
+    """Return which models to repair, at most ``number``: kinds in turn, clean ones among them, in their order."""
+    places = {
+        kind: np.flatnonzero((models.kinds == kind) & models.usable).tolist() for kind in sorted(set(models.kinds))
+    }
+    longest = max((len(found) for found in places.values()), default=0)
+    turns = [found[turn] for turn in range(longest) for found in places.values() if turn < len(found)]
+    return sorted(turns[:number])
+
+
+def overlap(recovered: NDArray[np.float32], true: NDArray[np.bool_]) -> float:
+    """Return intersection over union of two masks (H, W), the recovered one taken where it is above a half."""
+    found = recovered > 0.5
+    union = int((found | true).sum())
+    return float((found & true).sum()) / union if union else nan
+
+
+def gancrop(study: Study, place: int, seed: int) -> Attempt:
+    """Return what GANcrop's repair does with one of the tested models, beside the average of the clean ones."""
+    models = study.tests
+    arrays, shadow = models.arrays[place], models.shadows[place]
+    recovery = RecoveryOptions()
+    clean = [models.arrays[row] for row in np.flatnonzero(models.kinds == CLEAN).tolist() if row != place]
+    trusted = study.public.load(mean_model(study.layout.sent, clean))
+    start = time.perf_counter()
+    repairer = Repairer(study.public, recovery, UnlearningOptions(), recovery.steps)
+    generator = torch.Generator().manual_seed(seed)
+    found = repairer.find(arrays, trusted, generator)
+    repaired = repairer.repair(arrays, found, generator)
+    seconds = time.perf_counter() - start
+    target = None if found.recovery is None else found.recovery.target
+    mask = None if found.recovery is None or target is None else found.recovery.triggers[target].mask
+    unlearned = found.report.get("unlearned") or [{}]
+    before = _measured(study, arrays, shadow)
+    after = (nan, nan) if repaired.arrays is None else _measured(study, repaired.arrays, shadow)
+    return Attempt(
+        *_hit(target, mask, shadow),
+        unlearned[0].get("success", nan),
+        repaired.report.get("success_after", nan) if unlearned[0] else nan,
+        before[1],
+        after[1],
+        before[0] - after[0],
+        100.0 * (repaired.arrays is not None),
+        seconds,
+    )
+
+
+def cleansed(study: Study, place: int, seed: int) -> Attempt:
+    """Return what Neural Cleanse finds in one of the tested models."""
+    start, models = time.perf_counter(), study.tests
+    network = study.public.load(models.arrays[place])
+    generator = torch.Generator().manual_seed(seed)
+    triggers = neural_cleanse(network, *study.public.pixels(FEW), study.public.num_classes, generator)
+    flagged = flag_targets(triggers).targets
+    target = flagged[0] if flagged else None
+    hit = _hit(target, None if target is None else triggers[target].mask, models.shadows[place])
+    success = nan if target is None else triggers[target].success
+    return Attempt(*hit, recovered_before=success, seconds=time.perf_counter() - start)
+
+
+def table(study: Study, places: Sequence[int], seed: int) -> Iterator[str]:
+    """Yield the lines of the table of what is recovered from some of the tested models, by method and kind."""
+    heads = (
+        "a class named", "the true one", "IoU", "recovered trigger", "after", "true trigger", "after", "accuracy lost",
+        "used", "s",
+    )  # fmt: skip
+    yield f"| method | trigger | models | {' | '.join(heads)} |"
+    yield "| --- " * (3 + len(heads)) + "|"
+    for name, method in (("GANcrop", gancrop), ("Neural Cleanse", cleansed)):
+        attempts = {place: method(study, place, seed + place) for place in places}
+        for kind in sorted({str(study.tests.kinds[place]) for place in places}):
+            of_kind = [attempts[place] for place in places if study.tests.kinds[place] == kind]
+            yield f"| {name} | {kind} | {len(of_kind)} | {' | '.join(averaged(of_kind))} |"
+
+
+def averaged(attempts: Sequence[Attempt]) -> list[str]:
+    """Return the mean of each number of some attempts as a text, those that do not apply left out."""
+    columns = np.array(attempts, float).T
+    means = [column[np.isfinite(column)].mean() if np.isfinite(column).any() else nan for column in columns]
+    return [f"{mean:{DIGITS[name]}}" if mean == mean else "" for name, mean in zip(Attempt._fields, means, strict=True)]
+
+
+def _hit(target: int | None, mask: NDArray[np.float32] | None, shadow: Shadow) -> tuple[float, float, float]:
+    """Return whether a class is named, whether it is the true one, and the overlap of the masks."""
+    named = 0.0 if target is None else 100.0
+    if shadow.trigger is None:
+        return named, nan, nan
+    found = target == shadow.target
+    return named, 100.0 * found, overlap(mask, shadow.trigger.mask) if found and mask is not None else nan
+
+
+def _measured(study: Study, arrays: dict[str, NDArray[np.generic]], shadow: Shadow) -> tuple[float, float]:
+    network = study.public.load(arrays)
+    return accuracy_of(network, study.images, study.labels), success_of(network, shadow, study.images, study.labels)

@@ -1,0 +1,147 @@
+"""The command that measures GANcrop's detector and its repairs: its pure parts, and what it prints."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks import gancrop_detection, gancrop_recovery
+from benchmarks.gancrop_detection import area, centred, contrastive, measured, regression
+from benchmarks.gancrop_models import (
+    CLEAN,
+    HELD_OUT,
+    LEARNED,
+    ODD,
+    Models,
+    Setting,
+    Study,
+    draw_tests,
+    held_out_trigger,
+)
+from benchmarks.gancrop_recovery import Attempt, averaged, choose, overlap
+from fedsec.inspectors.public import PublicData
+from fedsec.models.classifiers import build_classifier
+from fedsec.strategies.layout import Layout
+from fedsec.training.batches import Normalisation
+from fedsec.training.parameters import get_arrays
+from fedsec.training.shadows import Shadow, stamped
+
+SHAPE = (1, 28, 28)
+
+
+def holding(labels: list[int]) -> Shadow:
+    return Shadow(np.zeros((len(labels), *SHAPE), np.uint8), np.array(labels))
+
+
+def models(kinds: list[str], success: list[float], shift: float = 0.0) -> Models:
+    """Return made-up models of a small network; the updates of poisoned ones have one large weight."""
+    width = Layout(get_arrays(build_classifier("lenet5", 1, 28, 10, seed=0))).width
+    rng = np.random.default_rng(len(kinds))
+    poisoned = np.array([kind != CLEAN for kind in kinds])
+    deltas = rng.normal(size=(len(kinds), width)).astype(np.float32)
+    deltas[poisoned, ::500] += np.float32(shift)
+    trigger = held_out_trigger("patch", SHAPE, rng)
+    shadows = [
+        stamped(holding([0]), trigger, np.arange(1), 1) if carries else holding([0]) for carries in poisoned.tolist()
+    ]
+    skewed = np.zeros(len(kinds), bool)
+    return Models([], deltas, shadows, np.array(success), np.array(kinds), skewed)
+
+
+@pytest.fixture
+def study() -> Study:
+    network = build_classifier("lenet5", 1, 28, 10, seed=0)
+    labels = np.arange(10)
+    public = PublicData(
+        network, np.zeros((10, *SHAPE), np.uint8), labels, 10, Normalisation((0.5,), (0.5,)), torch.device("cpu")
+    )
+    learned = models([CLEAN, "drawn"] * 15, [float("nan"), 90.0] * 15, shift=20.0)
+    tested = models([CLEAN, CLEAN, "patch", "centre"] * 3, [float("nan"), float("nan"), 90.0, 20.0] * 3, shift=20.0)
+    images = torch.zeros(10, *SHAPE)
+    return Study(public, Layout(get_arrays(network)), 50.0, learned, tested, images, torch.from_numpy(labels))
+
+
+def test_the_area_is_how_often_a_poisoned_model_has_the_higher_score() -> None:
+    poisoned = np.array([True, True, False, False])
+    assert area(np.array([3.0, 1.0, 2.0, 0.0]), poisoned) == 0.75
+    assert area(np.zeros(4), poisoned) == 0.5
+    assert np.isnan(area(np.zeros(4), np.ones(4, bool)))
+
+
+def test_what_is_read_is_measured_from_the_clean_median_of_its_group() -> None:
+    read = np.array([[1.0], [3.0], [5.0], [100.0], [10.0], [30.0]])
+    groups = np.array([False, False, False, False, True, True])
+    clean = np.array([True, True, True, False, True, False])
+    assert centred(read, groups, clean).ravel().tolist() == [-2.0, 0.0, 2.0, 97.0, 0.0, 20.0]
+    assert read[0, 0] == 1.0
+
+
+def test_models_whose_backdoor_does_not_work_do_not_count() -> None:
+    tested = models([CLEAN, CLEAN, "patch", "patch", "centre"], [np.nan, np.nan, 90.0, 20.0, 90.0])
+    found = measured(np.array([-1.0, 1.0, 2.0, -9.0, -0.5]), tested)
+    assert (found.auc, found.auc_off_centre, found.false_alarms, found.detected) == (0.75, 1.0, 50.0, 50.0)
+
+
+def test_half_of_the_tests_are_poisoned_with_what_no_shadow_has() -> None:
+    even, skewed = holding(list(range(10)) * 30), holding([1] * 100 + [2] * 100)
+    drawn = list(draw_tests([even], [skewed], 48, 10, np.random.default_rng(0)))
+    poisoned = [(shadow, kind) for shadow, kind, _ in drawn if kind != CLEAN]
+    assert len(poisoned) == 24
+    assert {kind for _, kind in poisoned} == set(HELD_OUT)
+    assert not set(HELD_OUT) & set(LEARNED)
+    assert {shadow.target for shadow, _ in poisoned} <= set(ODD)
+    assert all(shadow.trigger is None for shadow, kind, _ in drawn if kind == CLEAN)
+    assert sum(skew for _, _, skew in drawn) == 24
+
+
+def test_an_unknown_kind_of_trigger_is_refused() -> None:
+    with pytest.raises(ValueError, match="no kind of trigger: 'laser'"):
+        held_out_trigger("laser", SHAPE, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("judge", [contrastive, regression])
+def test_either_judge_tells_apart_what_is_plain(judge: gancrop_detection.Judge, study: Study) -> None:
+    values = gancrop_detection.judged(study, gancrop_detection.every_array, judge, 0.03)
+    found = measured(values, study.tests)
+    assert found.auc == 1.0
+    assert found.detected == 100.0
+
+
+def test_masks_overlap_by_what_they_share_of_what_they_cover() -> None:
+    true = np.zeros((4, 4), bool)
+    true[:2, :2] = True
+    recovered = np.zeros((4, 4), np.float32)
+    recovered[:2, :] = 0.9
+    assert overlap(recovered, true) == 0.5
+    assert np.isnan(overlap(np.zeros((4, 4), np.float32), np.zeros((4, 4), bool)))
+
+
+def test_models_to_repair_are_of_every_kind_in_turn() -> None:
+    tested = models([CLEAN, CLEAN, "patch", "patch", "blend", "centre"], [np.nan, np.nan, 90.0, 90.0, 90.0, 10.0])
+    assert choose(tested, 3) == [0, 2, 4]
+    assert choose(tested, 99) == [0, 1, 2, 3, 4]
+    assert choose(tested, 0) == []
+
+
+def test_means_leave_out_what_does_not_apply() -> None:
+    cells = averaged([Attempt(100.0, 0.0, np.nan, seconds=1.0), Attempt(0.0, 100.0, 0.25, seconds=2.0)])
+    assert cells == ["50", "50", "0.25", "", "", "", "", "", "", "1.5"]
+
+
+def test_the_command_prints_and_keeps_what_was_found(
+    study: Study, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    settings: list[Setting] = []
+    monkeypatch.setattr(gancrop_detection, "make_study", lambda setting: settings.append(setting) or study)
+    for method in ("gancrop", "cleansed"):
+        monkeypatch.setattr(gancrop_recovery, method, lambda *given: Attempt(100.0, 100.0, 0.5, seconds=1.0))
+    monkeypatch.setattr(sys, "argv", ["gancrop_detection", "--round", "3", "--recover", "2", "--out", str(tmp_path)])
+    gancrop_detection.main()
+    printed = capsys.readouterr().out
+    assert (settings[0].round, settings[0].dataset, settings[0].training.epochs) == (3, "fashion_mnist", 4)
+    assert "`python -m benchmarks.gancrop_detection --round 3 --recover 2`" in printed
+    assert "| every array, by its shape (GANcrop) | contrast | 1.000 |" in printed
+    assert "| Neural Cleanse | patch | 1 | 100 | 100 | 0.50 |" in printed
+    assert (tmp_path / "gancrop_fashion_mnist_lenet5_3.md").read_text() == printed
