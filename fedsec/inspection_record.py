@@ -12,7 +12,9 @@ PICTURES = "recovered"
 
 
 def inspection_record(strategy: RobustStrategy, server_round: int, measure: Measure, folder: Path) -> dict[str, Any]:
-    """Return what was found, with the accuracies of the models that make up the answer; empty for other defenses.
+    """Return what was found, with the accuracies of the models that make up the answer.
+
+    Empty for other defenses, and for a round without a verdict.
 
     Args:
         strategy: the defense, after the round.
@@ -22,6 +24,8 @@ def inspection_record(strategy: RobustStrategy, server_round: int, measure: Meas
     """
     if not isinstance(strategy, InspectingStrategy) or strategy.findings is None:
         return {}
+    if strategy.outcome is None or strategy.outcome.verdict is None:
+        return {}  # what was found belongs to a round before
     found = strategy.findings
     for name, image in found.images.items():
         path = folder / PICTURES / f"{server_round:06}-{name}.png"

@@ -15,6 +15,10 @@ from fedsec.training.parameters import get_arrays, set_arrays
 Arrays = Mapping[str, NDArray[np.generic]]
 
 
+MIXED = 200
+"""So many images, the first ones, are to show every class: parts of the images are taken from their beginning."""
+
+
 class PublicDataError(ValueError):
     """Public data that no inspector can work with."""
 
@@ -47,7 +51,7 @@ class PublicData:
 
     Attributes:
         network: the classifier that clients exchange; its weights do not matter.
-        images: (N, C, H, W) uint8.
+        images: (N, C, H, W) uint8. Such as are sorted by class are put in another order, of each class one in turn.
         labels: (N,) their classes.
         num_classes: number of classes.
         normalise: turns bytes into what the network takes.
@@ -62,7 +66,7 @@ class PublicData:
     device: torch.device
 
     def __post_init__(self) -> None:
-        """Check that every class has an image.
+        """Check that every class has an image, and mix the classes where they are not.
 
         Raises:
             PublicDataError: one has none.
@@ -73,6 +77,10 @@ class PublicData:
                 f"public data: {len(self.images)} images with {int((counts > 0).sum())} of {self.num_classes} classes; "
                 f"expected at least one image of every class, and its label"
             )
+        if len(np.unique(self.labels[:MIXED])) < self.num_classes:
+            order = _in_turn(self.labels)
+            object.__setattr__(self, "images", np.asarray(self.images[order]))
+            object.__setattr__(self, "labels", np.asarray(self.labels[order]))
 
     def load(self, arrays: Arrays) -> PixelNetwork:
         """Return a network of its own with these arrays, on the device."""
@@ -88,3 +96,12 @@ class PublicData:
         """Return the images as float32 in [0, 1] and their labels, on the device: all, or the first ``most``."""
         images = torch.from_numpy(np.array(self.images[:most])).to(self.device).float().div_(255)
         return images, torch.from_numpy(np.array(self.labels[:most])).to(self.device)
+
+
+def _in_turn(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return an order in which each class comes in turn, for as long as it has images."""
+    ranks = np.empty(len(labels), np.int64)
+    for label in np.unique(labels):
+        of_class = np.flatnonzero(labels == label)
+        ranks[of_class] = np.arange(len(of_class))
+    return np.lexsort((labels, ranks))
