@@ -1,0 +1,168 @@
+"""GANcrop in a round: nobody suspected, everybody, some; what is repaired is used and what is not is left out."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fedsec.defenses.gancrop.detector import DetectorOptions
+from fedsec.defenses.gancrop.recovery import RecoveryOptions
+from fedsec.defenses.gancrop.unlearning import UnlearningOptions
+from fedsec.defenses.updates import OptionError
+from fedsec.inspectors.gancrop import GancropInspector, GancropOptions
+from fedsec.inspectors.watch import Watch, WatchOptions
+from fedsec.strategies.gancrop import Gancrop
+from fedsec.strategies.inspecting import Arrays, Findings, Inspected
+from fedsec.training.classifier import TrainingSettings
+from tests.backdoored import TARGET, measured, public
+from tests.inspectors.rounds import arrays_of, moved, round_of
+
+SETTINGS = TrainingSettings(epochs=1, batch_size=16, learning_rate=0.05)
+OPTIONS = GancropOptions(
+    WatchOptions(20, 2, DetectorOptions(steps=30)),
+    RecoveryOptions(steps=300, batch_size=8),
+    UnlearningOptions(epochs=4),
+)
+QUICK = replace(OPTIONS, recovery=RecoveryOptions(steps=3, batch_size=4), unlearning=UnlearningOptions(epochs=1))
+
+
+class Told(Watch):
+    """Suspects whom it is told to."""
+
+    def __init__(self, one: Watch, rows: list[int]) -> None:
+        super().__init__(one.maker, one.options)
+        self.rows = rows
+
+    def learn(self, seen: Inspected, rng: np.random.Generator) -> dict[str, Any]:
+        return {"shadows": 0}
+
+    def scores(self, seen: Inspected) -> np.ndarray:
+        return np.where(np.isin(np.arange(len(seen.updates)), self.rows), 1.0, -1.0)
+
+
+def told(rows: list[int], options: GancropOptions = QUICK) -> GancropInspector:
+    inspector = GancropInspector(public(), SETTINGS, options)
+    inspector.watch = Told(inspector.watch, rows)
+    return inspector
+
+
+def mixed_round(*spoilt: Arrays) -> Inspected:
+    """Return a round of three honest clients and two with a backdoor, or these; the clean model was sent."""
+    sent = arrays_of(False)
+    bad = spoilt or (moved(arrays_of(True), 8), moved(arrays_of(True), 9))
+    return round_of([*(moved(sent, seed) for seed in range(3)), *bad], sent)
+
+
+def inspected(inspector: GancropInspector, seen: Inspected, seed: int = 0) -> Findings:
+    return inspector.inspect(seen, np.random.default_rng(seed))
+
+
+def accuracies(seen: Inspected, findings: Findings) -> tuple[float, float]:
+    return measured(public().load(seen.rebuild(findings.verdict.delta)).eval())
+
+
+def mean(seen: Inspected, rows: list[int]) -> np.ndarray:
+    return np.asarray(seen.updates.deltas[rows].astype(np.float64).mean(axis=0))
+
+
+def test_nobody_suspected_is_plain_averaging() -> None:
+    seen = mixed_round()
+    findings = inspected(told([]), seen)
+    np.testing.assert_allclose(findings.verdict.delta, mean(seen, [0, 1, 2, 3, 4]), atol=1e-6)
+    np.testing.assert_allclose(findings.verdict.weights, 0.2)
+    assert findings.report["suspects"] == 0
+    assert findings.report["repairs"] == []
+    assert list(findings.models) == ["benign"]
+    assert findings.images == {}
+
+
+def test_a_repaired_average_stands_for_its_clients() -> None:
+    seen = mixed_round()
+    findings = inspected(told([3, 4], OPTIONS), seen)
+    [repair] = findings.report["repairs"]
+    assert repair["clients"] == [13, 14]
+    assert repair["target"] == TARGET
+    assert repair["outcome"] == "repaired"
+    np.testing.assert_allclose(findings.verdict.weights, [0.2, 0.2, 0.2, 0.0, 0.0])
+    repaired, benign = findings.models["repaired"], findings.models["benign"]
+    for name, array in seen.rebuild(findings.verdict.delta).items():
+        np.testing.assert_allclose(array, 0.6 * benign[name] + 0.4 * repaired[name], atol=1e-5)
+    accuracy, success = accuracies(seen, findings)
+    assert success < 20.0
+    assert accuracy > 90.0
+    assert findings.images["trigger"].shape == (28, 56, 3)
+    assert findings.images["trigger"].dtype == np.uint8
+    assert json.loads(json.dumps(findings.report)) == findings.report
+
+
+def test_each_suspect_can_be_repaired_by_itself() -> None:
+    findings = inspected(told([3, 4], replace(QUICK, repair="each")), mixed_round())
+    assert [repair["clients"] for repair in findings.report["repairs"]] == [[13], [14]]
+
+
+def test_suspects_can_be_left_out() -> None:
+    seen = mixed_round()
+    findings = inspected(told([3, 4], replace(QUICK, repair="none")), seen)
+    np.testing.assert_allclose(findings.verdict.delta, mean(seen, [0, 1, 2]), atol=1e-6)
+    np.testing.assert_allclose(findings.verdict.weights, [1 / 3] * 3 + [0.0] * 2)
+    assert findings.report["repairs"] == []
+
+
+def test_everybody_suspected_and_left_out_leaves_the_model_as_it_was() -> None:
+    seen = mixed_round()
+    findings = inspected(told([0, 1, 2, 3, 4], replace(QUICK, repair="none")), seen)
+    assert not findings.verdict.delta.any()
+    assert not findings.verdict.weights.any()
+    assert findings.models == {}
+
+
+def test_everybody_suspected_is_repaired_or_the_model_stays() -> None:
+    seen = mixed_round()
+    findings = inspected(told([0, 1, 2, 3, 4]), seen)
+    [repair] = findings.report["repairs"]
+    assert not findings.verdict.weights.any()
+    assert bool(findings.verdict.delta.any()) == repair["outcome"].startswith("repaired") == bool(findings.models)
+
+
+@pytest.mark.parametrize("value", [1e6, 1e30])
+def test_a_suspect_that_is_no_use_is_left_out_and_the_others_make_up_the_model(value: float) -> None:
+    bias = np.zeros(10, np.float32)
+    bias[3] = value
+    seen = mixed_round({**arrays_of(True), "fc3.bias": bias})
+    findings = inspected(told([3]), seen)
+    [repair] = findings.report["repairs"]
+    assert repair["outcome"].startswith("left out: it ")
+    np.testing.assert_allclose(findings.verdict.delta, mean(seen, [0, 1, 2]), atol=1e-6)
+    np.testing.assert_allclose(findings.verdict.weights, [1 / 3] * 3 + [0.0])
+
+
+def test_one_that_the_detector_let_through_is_told_by_the_trigger_of_the_others() -> None:
+    findings = inspected(told([3], OPTIONS), mixed_round())
+    assert findings.report["called"] == 1
+    assert findings.report["suspects"] == 2
+    assert findings.verdict.weights[4] == 0.0
+
+
+def test_the_updates_are_left_as_they_were() -> None:
+    seen = mixed_round()
+    before = seen.updates.deltas.copy()
+    inspected(told([3, 4]), seen)
+    assert np.array_equal(seen.updates.deltas, before)
+
+
+def test_options_that_make_no_sense_are_refused() -> None:
+    for option, value in (
+        ("shadows", 19),
+        ("checks", -1),
+        ("repair", "some"),
+        ("recovery_steps", 0),
+        ("unlearning_epochs", 0),
+        ("false_alarms", 0.0),
+        ("false_alarms", 1.0),
+        ("false_alarms", float("nan")),
+    ):
+        with pytest.raises(OptionError, match=f"{option} must be") as raised:
+            Gancrop(**{option: value})  # type: ignore[arg-type]
+        assert raised.value.option == option

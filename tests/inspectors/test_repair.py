@@ -1,0 +1,125 @@
+"""Repair of a suspect: a backdoor goes, and whatever cannot be repaired is left out, with the reason."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from fedsec.defenses.gancrop.recovery import RecoveryOptions
+from fedsec.defenses.gancrop.unlearning import UnlearningOptions
+from fedsec.inspectors.public import PixelNetwork
+from fedsec.inspectors.repair import Repaired, Repairer
+from fedsec.strategies.inspecting import Arrays
+from tests.backdoored import TARGET, measured, public, trained
+from tests.inspectors.rounds import arrays_of
+
+RECOVERY = RecoveryOptions(steps=300, batch_size=8)
+QUICK = RecoveryOptions(steps=3, batch_size=4)
+UNLEARNING = UnlearningOptions(epochs=4)
+
+
+def repairer(recovery: RecoveryOptions = QUICK, unlearning: UnlearningOptions = UNLEARNING) -> Repairer:
+    return Repairer(public(), recovery, unlearning, warm_steps=2)
+
+
+def repaired(one: Repairer, suspect: Arrays, seed: int = 0, trusted: PixelNetwork | None = None) -> Repaired:
+    draws = torch.Generator().manual_seed(seed)
+    found = one.find(suspect, trusted or trained(False), draws)
+    return one.repair(suspect, found, draws)
+
+
+def spoilt(value: float, name: str = "fc3.bias") -> Arrays:
+    """Return a model that answers one class for everything, or NaN."""
+    bias = np.zeros(10, np.float32)
+    bias[3] = value
+    return {**arrays_of(True), name: bias}
+
+
+def test_a_backdoor_is_recovered_and_unlearned() -> None:
+    one = repairer(RECOVERY)
+    result = repaired(one, arrays_of(True))
+    assert result.report["target"] == TARGET
+    assert result.report["outcome"] == "repaired"
+    assert result.report["success_after"] < 30.0
+    assert result.arrays is not None
+    accuracy, success = measured(public().load(result.arrays).eval())
+    assert success < 20.0
+    assert accuracy > measured(trained(True))[0] - 5.0
+    assert one.known is not None
+    assert one.known.target == TARGET
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"), [(1e6, "it takes every public image for class 3"), (np.nan, "it gives NaN or infinity")]
+)
+def test_a_model_that_is_no_use_is_left_out_and_nothing_is_learned_from_it(value: float, reason: str) -> None:
+    one = repairer()
+    result = repaired(one, spoilt(value))
+    assert result.arrays is None
+    assert result.report["outcome"].startswith(f"left out: {reason}")
+    assert one.maker is None
+    assert one.known is None
+    assert one.state() == {}
+
+
+def test_a_recovery_that_does_not_converge_leaves_the_model_out_and_the_next_one_starts_anew() -> None:
+    one = repairer(replace(QUICK, learning_rate=1e38))
+    result = repaired(one, arrays_of(True))
+    assert result.arrays is None
+    assert result.report["outcome"] == "left out: the recovery did not converge"
+    assert one.maker is None
+    one.recovery = QUICK
+    assert repaired(one, arrays_of(True)).report["steps"] == QUICK.steps
+
+
+def test_an_unlearning_that_diverges_leaves_the_model_out() -> None:
+    result = repaired(repairer(unlearning=UnlearningOptions(learning_rate=1e30)), arrays_of(True))
+    assert result.arrays is None
+    assert result.report["outcome"] == "left out: the unlearning did not converge"
+
+
+def test_an_unlearning_that_costs_accuracy_leaves_the_model_out() -> None:
+    result = repaired(repairer(unlearning=UnlearningOptions(epochs=1, learning_rate=3.0)), arrays_of(False))
+    assert result.arrays is None
+    assert result.report["outcome"].startswith("left out: the unlearning")
+
+
+def test_a_clean_model_that_was_suspected_by_mistake_has_no_target_and_stays_useful_or_is_left_out() -> None:
+    result = repaired(repairer(RECOVERY), arrays_of(False), trusted=trained(False))
+    assert result.report["target"] is None
+    assert result.report["unlearned"]  # natural triggers, which every model has
+    if result.arrays is None:
+        assert result.report["outcome"].startswith("left out: the unlearning cost")
+    else:
+        assert measured(public().load(result.arrays).eval())[0] > measured(trained(False))[0] - 5.0
+
+
+def test_the_suspect_and_the_trusted_model_stay_as_they_were() -> None:
+    suspect, trusted = arrays_of(True), trained(False)
+    before = {name: array.copy() for name, array in suspect.items()}
+    state = {name: tensor.clone() for name, tensor in trusted.state_dict().items()}
+    repaired(repairer(), suspect, trusted=trusted)
+    assert all(np.array_equal(array, before[name]) for name, array in suspect.items())
+    assert all(torch.equal(tensor, state[name]) for name, tensor in trusted.state_dict().items())
+
+
+def same(one: Repaired, other: Repaired) -> bool:
+    if one.arrays is None or other.arrays is None:
+        return one.arrays is other.arrays and one.report == other.report
+    return one.report == other.report and all(np.array_equal(a, other.arrays[name]) for name, a in one.arrays.items())
+
+
+@pytest.mark.parametrize("found", [False, True], ids=["nothing found", "a trigger found"])
+def test_state_brings_back_what_the_next_repair_goes_on_from(found: bool) -> None:
+    one, other = repairer(RECOVERY if found else QUICK), repairer(RECOVERY if found else QUICK)
+    repaired(one, arrays_of(True))
+    state: dict[str, Any] = {name: array.copy() for name, array in one.state().items()}
+    other.load_state(state)
+    assert (one.known is not None) == (other.known is not None) == bool(state) == found
+    first, second = (repaired(which, arrays_of(True), seed=1) for which in (one, other))
+    assert first.report["steps"] == (2 if found else QUICK.steps)
+    assert same(first, second)
+    other.load_state({})
+    assert other.state() == {}

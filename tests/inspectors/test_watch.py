@@ -1,0 +1,165 @@
+"""The detector on duty: trained once, checked in every round, refreshed when it has aged, resumed as it was."""
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fedsec.defenses.gancrop.detector import DetectorOptions
+from fedsec.inspectors.shadows import ShadowMaker, ShadowRound
+from fedsec.inspectors.watch import FEWEST, WINDOW, Watch, WatchOptions, places
+from fedsec.strategies.inspecting import Inspected
+from fedsec.training.classifier import TrainingSettings
+from tests.backdoored import public
+from tests.inspectors.rounds import arrays_of, moved, round_of
+
+QUICK = DetectorOptions(steps=30)
+SETTINGS = TrainingSettings(epochs=1, batch_size=16, learning_rate=0.05)
+
+
+class Scripted(ShadowMaker):
+    """Makes shadows at no cost: updates of noise, in which a poisoned one changes few weights much."""
+
+    heavy: float = 1.0
+    took: float = 1.0
+
+    def make(self, layout: Any, examples: Any, clean: int, poisoned: int, rng: Any) -> ShadowRound:
+        flags = np.arange(clean + poisoned) >= clean
+        deltas = (0.01 * rng.standard_normal((len(flags), layout.width))).astype(np.float32)
+        for name in ("fc1.weight", "fc2.weight"):
+            start = layout.row[name].start
+            deltas[flags, start : start + 10] += self.heavy
+        kept = ~flags | (rng.random(len(flags)) < self.took)
+        return ShadowRound(deltas[kept], flags[kept], int((~kept).sum()))
+
+
+def watch(shadows: int = 40, checks: int = 4, heavy: float = 1.0, took: float = 1.0) -> Watch:
+    kind = type("Maker", (Scripted,), {"heavy": heavy, "took": took, "__slots__": ()})
+    return Watch(kind(public(), SETTINGS), WatchOptions(shadows, checks, QUICK))
+
+
+@lru_cache
+def scripted_round(heavy: float = 1.0, attackers: int = 2) -> Inspected:
+    """Return a round of seven clients of whom the first ones change few weights much."""
+    sent = arrays_of(False)
+    seen = round_of([moved(sent, seed, 0.01) for seed in range(7)], sent)
+    for name in ("fc1.weight", "fc2.weight"):
+        start = seen.layout.row[name].start
+        seen.updates.deltas[:attackers, start : start + 10] += heavy
+    return seen
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def test_before_it_has_learned_nobody_is_suspected() -> None:
+    assert not watch().scores(scripted_round()).any()
+
+
+def test_who_looks_like_poisoned_shadows_scores_above_0_and_others_do_not() -> None:
+    one = watch()
+    report = one.learn(scripted_round(), rng())
+    assert report == {"trained": True, "shadows": 40}
+    assert (one.scores(scripted_round()) > 0.0).tolist() == [True] * 2 + [False] * 5
+    assert (one.scores(scripted_round(attackers=0)) > 0.0).sum() <= 1
+
+
+def test_it_is_checked_in_every_other_round_and_stays_while_it_fits() -> None:
+    one = watch()
+    one.learn(scripted_round(), rng())
+    detector = one.detector
+    for server_round in range(1, 8):
+        report = one.learn(scripted_round(), rng(server_round))
+        assert report["shadows"] == 4
+        assert report["check"]["of"] == min(4 * server_round, WINDOW)
+        assert "trained" not in report
+    assert one.detector is detector
+
+
+def test_one_that_misses_poisoned_shadows_is_trained_anew_once_there_are_enough_to_tell() -> None:
+    one = watch()
+    one.learn(scripted_round(), rng())
+    one.maker = watch(heavy=0.0).maker  # from now on a poisoned one looks like a clean one
+    reports = [one.learn(scripted_round(), rng(server_round)) for server_round in range(1, 3)]
+    assert 4 < FEWEST <= 8
+    assert [report.get("trained") for report in reports] == [None, True]
+    assert reports[1]["check"]["missed"] > 0.34
+    assert reports[1]["shadows"] == 4 + 20
+
+
+def test_without_checks_it_is_never_trained_again() -> None:
+    one = watch(checks=0)
+    one.learn(scripted_round(), rng())
+    for server_round in range(1, 4):
+        report = one.learn(scripted_round(), rng(server_round))
+        assert (report["shadows"], report["check"]["of"]) == (0, 0)
+
+
+def test_where_no_backdoor_takes_there_is_no_detector_and_the_next_round_tries_again() -> None:
+    one = watch(took=0.0)
+    for server_round in range(2):
+        report = one.learn(scripted_round(), rng(server_round))
+        assert report == {"trained": False, "shadows": 20}
+        assert not one.scores(scripted_round()).any()
+    one.maker = watch().maker
+    assert one.learn(scripted_round(), rng(3))["trained"]
+
+
+def test_the_oldest_shadows_are_forgotten() -> None:
+    one = watch(shadows=20, checks=15)
+    for server_round in range(6):
+        one.learn(scripted_round(), rng(server_round))
+    assert len(one.state()["known"]) == len(one.state()["poisoned"]) == 2 * 20
+
+
+@pytest.mark.parametrize("rounds", [0, 1, 3])
+def test_a_watch_that_was_resumed_goes_on_as_it_would_have(rounds: int) -> None:
+    one, other = watch(took=0.7), watch(took=0.7)
+    for server_round in range(rounds):
+        one.learn(scripted_round(), rng(server_round))
+    other.load_state({name: array.copy() for name, array in one.state().items()})
+    for server_round in range(rounds, rounds + 3):
+        reports = [which.learn(scripted_round(), rng(server_round)) for which in (one, other)]
+        assert reports[0] == reports[1]
+        assert np.array_equal(one.scores(scripted_round()), other.scores(scripted_round()))
+
+
+def test_order_and_number_of_clients_do_not_change_who_is_suspected() -> None:
+    one, order = watch(), [3, 1, 6, 0, 2, 5, 4]
+    seen = scripted_round()
+    one.learn(seen, rng())
+    shuffled = round_of([seen.model_of(row) for row in order], dict(seen.layout.sent))
+    np.testing.assert_allclose(one.scores(shuffled), one.scores(seen)[order], atol=1e-3)
+    assert one.scores(round_of([seen.model_of(0)], dict(seen.layout.sent))).shape == (1,)
+
+
+def test_places_are_the_slices_and_shapes_of_the_arrays() -> None:
+    layout = scripted_round().layout
+    found = places(layout)
+    assert list(found) == list(layout.row)
+    for name, (part, shape) in found.items():
+        assert part.stop - part.start == np.prod(shape) == layout.sent[name].size
+
+
+def test_real_shadows_start_from_the_model_that_was_sent_and_poisoned_ones_carry_their_backdoor() -> None:
+    seen = scripted_round()
+    made = ShadowMaker(public(), SETTINGS).make(seen.layout, np.array([60, 120]), 4, 4, rng())
+    assert (~made.poisoned).sum() == 4
+    assert made.poisoned.sum() + made.failed == 4
+    assert made.deltas.shape == (len(made.poisoned), seen.layout.width)
+    lengths = np.linalg.norm(made.deltas, axis=1)
+    assert (lengths > 0.0).all()
+    assert (lengths < 10.0).all()
+
+
+def test_a_claim_of_a_billion_examples_costs_no_more_than_there_are_public_images() -> None:
+    seen = scripted_round()
+    made = ShadowMaker(public(), SETTINGS).make(seen.layout, np.array([10**9]), 1, 0, rng())
+    assert made.deltas.shape[0] == 1
+
+
+def test_clean_shadows_alone_can_be_made() -> None:
+    seen = scripted_round()
+    assert ShadowMaker(public(), SETTINGS).make_clean(seen, rng(), 3).shape == (3, seen.layout.width)

@@ -1,0 +1,113 @@
+"""What strategies do around an inspector: refuse to go without, hand on what it keeps, survive that it fails."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fedsec.defenses.updates import OptionError, Verdict
+from fedsec.inspection_record import inspection_record
+from fedsec.strategies import STRATEGIES, Gancrop, Gansweep, InspectingStrategy, RobustFedAvg
+from fedsec.strategies.inspecting import Findings, Inspected
+from tests.strategies.toy import CLIENTS, FAULTS, ToyInspector, initial_arrays, toy_app, toy_round, trained
+
+INSPECTING = [name for name, kind in STRATEGIES.items() if issubclass(kind, InspectingStrategy)]
+
+
+class Careful(ToyInspector):
+    """Writes down what it sees, and answers as it is told."""
+
+    def __init__(self, weight: float = 1 / CLIENTS, error: Exception | None = None) -> None:
+        super().__init__()
+        self.weight, self.error = weight, error
+        self.models: list[dict[str, Any]] = []
+
+    def inspect(self, seen: Inspected, rng: np.random.Generator) -> Findings:
+        if self.error is not None:
+            raise self.error
+        self.models = [seen.model_of(row) for row in range(len(seen.updates))]
+        weights = np.full(len(seen.updates), self.weight)
+        delta = (weights @ seen.updates.deltas).astype(np.float32)
+        image = np.zeros((4, 8, 3), np.uint8)
+        models = {"benign": seen.rebuild(delta)}
+        return Findings(Verdict(delta, weights, weights), {"suspects": 0}, models, {"trigger": image})
+
+
+def with_inspector(inspector: ToyInspector) -> Gancrop:
+    strategy = Gancrop(seed=1)
+    strategy.inspector = inspector
+    return strategy
+
+
+@pytest.mark.parametrize("name", INSPECTING)
+def test_without_an_inspector_the_first_round_says_what_is_missing(name: str) -> None:
+    with pytest.raises(OptionError, match=r"set its inspector before the first round\.") as raised:
+        toy_round(STRATEGIES[name](), toy_app())
+    assert raised.value.option == "strategy"
+
+
+def test_an_inspector_sees_every_model_as_its_client_sent_it() -> None:
+    inspector = Careful()
+    toy_round(with_inspector(inspector), toy_app())
+    for partition, model in enumerate(inspector.models):
+        for key, array in trained(partition, initial_arrays()).items():
+            np.testing.assert_allclose(model[key], array, rtol=1e-6)
+
+
+def test_it_never_sees_a_reply_that_is_dropped() -> None:
+    inspector = Careful()
+    toy_round(with_inspector(inspector), toy_app(FAULTS["nan"][0]))
+    assert len(inspector.models) == CLIENTS - 1
+    assert all(np.isfinite(array).all() for model in inspector.models for array in model.values())
+
+
+def test_weights_of_0_for_everybody_leave_the_statistics_of_batchnorm_too() -> None:
+    arrays = toy_round(with_inspector(Careful(weight=0.0)), toy_app())
+    assert arrays is not None
+    for key, array in initial_arrays().items():
+        assert np.array_equal(arrays[key], array)
+
+
+def test_an_inspector_that_fails_skips_the_round_and_leaves_no_findings() -> None:
+    inspector = Careful()
+    strategy = with_inspector(inspector)
+    toy_round(strategy, toy_app())
+    assert strategy.findings is not None
+    inspector.error = RuntimeError("no memory")
+    assert toy_round(strategy, toy_app()) is None
+    assert strategy.findings is None
+    assert strategy.outcome is not None
+    assert strategy.outcome.skipped == "Gancrop failed (RuntimeError: no memory)"
+
+
+def test_its_state_is_the_strategy_s() -> None:
+    strategy, other = with_inspector(ToyInspector()), with_inspector(ToyInspector())
+    for _ in range(3):
+        toy_round(strategy, toy_app())
+    other.load_state(strategy.state())
+    assert other.state()["rounds"].tolist() == [3]
+    assert Gansweep().state() == {}
+    Gansweep().load_state({})
+    with pytest.raises(ValueError, match="keeps no state"):
+        Gansweep().load_state({"rounds": np.zeros(1)})
+
+
+def measured(server_round: int, arrays: Any) -> dict[str, Any]:
+    return {"MA": 90.0, "BA": None, "loss": 0.1}
+
+
+def test_the_record_has_the_report_the_accuracies_of_the_models_and_the_pictures(tmp_path: Any) -> None:
+    strategy = with_inspector(Careful())
+    toy_round(strategy, toy_app())
+    record = inspection_record(strategy, 7, measured, tmp_path)
+    assert record == {"suspects": 0, "models": {"benign": {"MA": 90.0, "BA": None}}}
+    assert (tmp_path / "recovered" / "000007-trigger.png").exists()
+
+
+def test_a_round_without_a_verdict_has_no_record_of_the_one_before(tmp_path: Any) -> None:
+    strategy = with_inspector(Careful())
+    toy_round(strategy, toy_app())
+    toy_round(strategy, toy_app(FAULTS["nan"][0], range(CLIENTS)))
+    assert inspection_record(strategy, 2, measured, tmp_path) == {}
+    assert inspection_record(RobustFedAvg(), 2, measured, tmp_path) == {}
+    assert list(tmp_path.iterdir()) == []
