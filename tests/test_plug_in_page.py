@@ -20,6 +20,8 @@ from fedsec.strategies import (
 from fedsec.strategies.build import options_of
 from fedsec.strategies.intake import Limits
 from fedsec.strategies.options import StrategyOptions
+from fedsec.training.parameters import get_arrays
+from tests.backdoored import digits, network
 from tests.pages import PLUG_IN, code, sections, table
 from tests.strategies.toy import CLIENTS, FAULTS, MAKERS, ToyGrid, initial_arrays, toy_app
 
@@ -89,6 +91,30 @@ def test_a_strategy_takes_back_the_state_that_it_saved(
         key: array.tolist() for key, array in before.items()
     }
     assert bool(before) == isinstance(strategy, LossForest | InspectingStrategy)
+
+
+def test_a_defense_that_looks_into_models_judges_a_project_s_own_network() -> None:
+    app, (images, labels) = ClientApp(), digits("train")
+
+    @app.train()
+    def train(message: Message, context: Context) -> Message:
+        sent = {key: array.numpy() for key, array in message.content["arrays"].items()}
+        step = np.float32(0.001 * (1 + int(context.node_config["partition-id"])))
+        arrays = {key: Array(np.asarray(array + step, array.dtype)) for key, array in sent.items()}
+        metrics = MetricRecord({"num-examples": 60})
+        return Message(RecordDict({"arrays": ArrayRecord(arrays), "metrics": metrics}), reply_to=message)
+
+    names: dict[str, Any] = {"Net": network, "load_public_images": lambda: (images[:100], labels[:100])}
+    exec(code(PLUG_IN, "A defense that looks into models"), names)
+    strategy = names["strategy"]
+    sent = ArrayRecord({key: Array(array) for key, array in get_arrays(network()).items()})
+    strategy.start(ToyGrid(app, CLIENTS), sent, num_rounds=2)
+    assert strategy.outcome.skipped is None
+    assert strategy.inspector.options.watch.shadows == 20
+    assert strategy.findings.report["shadows"] > 0
+    assert strategy.findings.report["suspects"] == (strategy.outcome.verdict.weights == 0.0).sum()
+    older = LegacyStrategy(strategy, names=list(network().state_dict()))
+    assert older.names == tuple(strategy.inspector.public.network.state_dict())
 
 
 def test_named_arrays_keep_batchnorm_apart_on_the_older_interface() -> None:

@@ -8,21 +8,13 @@ from numpy.typing import NDArray
 from fedsec.client_app import choose_device
 from fedsec.data.datasets import ImageDataset
 from fedsec.data.partition import first_of_each_class
-from fedsec.defenses.gancrop.detector import DetectorOptions
-from fedsec.defenses.gancrop.recovery import RecoveryOptions
-from fedsec.defenses.gancrop.unlearning import UnlearningOptions
-from fedsec.defenses.gansweep import SweepOptions
 from fedsec.holdings import class_names, renumbered, statistics
-from fedsec.inspectors.abnormal_clients import AbnormalClientsInspector
-from fedsec.inspectors.gancrop import GancropInspector, GancropOptions
-from fedsec.inspectors.gansweep import GansweepInspector
+from fedsec.inspectors.join import inspector_for
 from fedsec.inspectors.public import PublicData
-from fedsec.inspectors.shadows import ShadowMaker
-from fedsec.inspectors.watch import WatchOptions
 from fedsec.networks import shared_network, training_settings
 from fedsec.runs.config import RunConfig
 from fedsec.scenario import public_part
-from fedsec.strategies import STRATEGIES, AbnormalClients, Gancrop, Gansweep
+from fedsec.strategies import STRATEGIES
 from fedsec.strategies.inspecting import InspectingStrategy, Inspector
 from fedsec.training.batches import Normalisation
 
@@ -81,36 +73,9 @@ def build_inspector(config: RunConfig, strategy: InspectingStrategy, test: Image
     Raises:
         PublicDataError: there is no public image of a class.
     """
-    public = public_data(config, test)
-    if isinstance(strategy, Gancrop):
-        return _gancrop(config, strategy, public)
-    if isinstance(strategy, Gansweep):
-        options = SweepOptions(
-            steps=strategy.recovery_steps, epochs=strategy.unlearning_epochs, learning_rate=strategy.unlearning_rate
-        )
-        return GansweepInspector(public, options, models=strategy.models)
-    if isinstance(strategy, AbnormalClients):
-        return AbnormalClientsInspector(
-            ShadowMaker(public, training_settings(config)).make_clean,
-            shadows=strategy.shadows,
-            refresh=strategy.refresh,
-            size=strategy.surrogate_size,
-            credit=strategy.credit,
-            threshold=strategy.threshold,
-        )
-    raise TypeError(f"{type(strategy).__name__} has no inspector here")
+    return inspector_for(strategy, public_data(config, test), training_settings(config))
 
 
 def _named(names: Sequence[str], classes: NDArray[np.int64]) -> str:
     few = ", ".join(repr(names[label]) for label in classes[:3])
     return f"{few} and {len(classes) - 3} more classes" if len(classes) > 3 else few
-
-
-def _gancrop(config: RunConfig, strategy: Gancrop, public: PublicData) -> GancropInspector:
-    options = GancropOptions(
-        watch=WatchOptions(strategy.shadows, strategy.checks, DetectorOptions(false_alarms=strategy.false_alarms)),
-        recovery=RecoveryOptions(steps=strategy.recovery_steps),
-        unlearning=UnlearningOptions(epochs=strategy.unlearning_epochs),
-        repair=strategy.repair,
-    )
-    return GancropInspector(public, training_settings(config), options)
