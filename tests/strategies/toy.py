@@ -55,13 +55,14 @@ class ToyInspector:
     def inspect(self, seen: Inspected, rng: np.random.Generator) -> Findings:
         self.rounds += 1
         sent = seen.layout.sent
-        moved = [seen.model_of(row)["weight"] - sent["weight"] for row in range(len(seen.updates))]
-        lengths = np.array([np.linalg.norm(change) for change in moved])
+        models = [seen.model_of(row) for row in range(len(seen.updates))]
+        first = next(iter(sent))  # "weight", or "0" behind the older interface
+        lengths = np.array([np.linalg.norm(model[first] - sent[first]) for model in models])
         weights = (lengths <= 2 * np.median(lengths)).astype(np.float64)
         weights /= weights.sum()
         delta = (weights @ seen.updates.deltas).astype(np.float32)
-        models = {"benign": seen.rebuild(delta)}
-        return Findings(Verdict(delta, weights, lengths), {"rounds": self.rounds}, models, {})
+        benign = {"benign": seen.rebuild(delta)}
+        return Findings(Verdict(delta, weights, lengths), {"rounds": self.rounds}, benign, {})
 
     def state(self) -> dict[str, NDArray[np.generic]]:
         return {"rounds": np.array([self.rounds])}
