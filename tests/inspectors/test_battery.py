@@ -2,10 +2,14 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 from fedsec.defenses.gancrop.detector import DetectorOptions
 from fedsec.defenses.gancrop.recovery import RecoveryOptions
@@ -14,12 +18,15 @@ from fedsec.defenses.gansweep import SweepOptions
 from fedsec.inspectors.abnormal_clients import AbnormalClientsInspector
 from fedsec.inspectors.gancrop import GancropInspector, GancropOptions
 from fedsec.inspectors.gansweep import GansweepInspector
+from fedsec.inspectors.join import inspector_for
 from fedsec.inspectors.shadows import ShadowMaker
 from fedsec.inspectors.watch import WatchOptions
-from fedsec.strategies import STRATEGIES, InspectingStrategy
+from fedsec.models.drawing import drawn_from
+from fedsec.strategies import STRATEGIES, Gancrop, InspectingStrategy
 from fedsec.strategies.inspecting import Arrays, Findings, Inspected, Inspector
 from fedsec.tensors import read_tensors, write_tensors
 from fedsec.training.classifier import TrainingSettings
+from fedsec.training.parameters import get_arrays
 from tests.backdoored import public
 from tests.inspectors.rounds import arrays_of, moved, round_of
 
@@ -134,3 +141,28 @@ def test_one_that_was_killed_between_rounds_goes_on_as_it_would_have(name: str, 
     other.load_state(read_tensors(tmp_path / "state")[0])
     for seed in range(rounds, rounds + 2):
         assert same(inspected(one, seen_by_all(seed), seed), inspected(other, seen_by_all(seed), seed))
+
+
+class WithBatchNorm(nn.Module):
+    """A small network with BatchNorm, whose statistics lie apart from what a defense sees."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        with drawn_from(0):
+            self.conv, self.norm, self.dense = nn.Conv2d(1, 4, 5, 2), nn.BatchNorm2d(4), nn.Linear(4 * 144, 10)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return torch.as_tensor(self.dense(torch.relu(self.norm(self.conv(images))).flatten(1)))
+
+
+@pytest.mark.parametrize("options", [{"shadows": 20, "false_alarms": 0.99, "recovery_steps": 3}, {"repair": "none"}])
+def test_statistics_of_batchnorm_are_no_part_of_a_verdict_and_part_of_every_model(options: dict[str, Any]) -> None:
+    network, kind = WithBatchNorm(), Gancrop(**{"shadows": 20, **options})
+    sent = get_arrays(network)
+    seen = round_of([moved(sent, seed) for seed in range(5)], sent)
+    inspector = inspector_for(kind, replace(public(), network=network), SETTINGS)
+    for seed in range(2):
+        findings = inspected(inspector, seen, seed)
+        check(findings, seen)
+    assert findings.verdict.delta.size == sum(sent[name].size for name in seen.layout.row)
+    assert "norm.running_mean" not in seen.layout.row
