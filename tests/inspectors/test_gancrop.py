@@ -6,12 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fedsec.defenses.gancrop.detector import DetectorOptions
 from fedsec.defenses.gancrop.recovery import RecoveryOptions
 from fedsec.defenses.gancrop.unlearning import UnlearningOptions
 from fedsec.defenses.updates import OptionError
-from fedsec.inspectors.gancrop import GancropInspector, GancropOptions
+from fedsec.inspectors.gancrop import GancropInspector, GancropOptions, candidates, least_suspicious
 from fedsec.inspectors.watch import Watch, WatchOptions
 from fedsec.strategies.gancrop import Gancrop
 from fedsec.strategies.inspecting import Arrays, Findings, Inspected
@@ -166,3 +168,18 @@ def test_options_that_make_no_sense_are_refused() -> None:
         with pytest.raises(OptionError, match=f"{option} must be") as raised:
             Gancrop(**{option: value})  # type: ignore[arg-type]
         assert raised.value.option == option
+
+
+@given(st.lists(st.floats(-5.0, 5.0), min_size=1, max_size=12).map(np.array))
+def test_a_trigger_is_recovered_from_the_most_suspicious_and_compared_with_the_least(scores: np.ndarray) -> None:
+    most, least = candidates(scores), least_suspicious(scores)
+    assert set(np.flatnonzero(scores > 0.0)) <= set(most)
+    assert len(least) == (len(scores) + 1) // 2
+    others = [row for row in range(len(scores)) if row not in most]
+    if most and others:
+        assert scores[most].min() >= scores[others].max()
+    assert scores[least].max() <= min((scores[row] for row in range(len(scores)) if row not in least), default=np.inf)
+
+
+def test_without_a_detector_nobody_is_a_candidate() -> None:
+    assert candidates(np.zeros(5)) == []
