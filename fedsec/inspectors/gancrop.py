@@ -27,7 +27,7 @@ Repair = Literal["average", "each", "none"]
 CANDIDATES = 0.25
 """Share of a round's models, the most suspicious, from whose average a trigger is recovered at least."""
 
-WARM = 4
+WARM = 5
 """A recovery that goes on from an earlier one takes 1 / WARM of its steps."""
 
 

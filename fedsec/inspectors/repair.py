@@ -22,7 +22,7 @@ MAKER = "maker."
 KNOWN = "known."
 """And those of the last trigger that stood out."""
 
-FEW = 1000
+FEW = 400
 """Public images with which a trigger is recovered and its success measured; all of them serve to unlearn it."""
 
 FALLBACK = 5

@@ -34,7 +34,7 @@ COPIES = (0.1, 0.5)
 """Bounds of the share of a poisoned shadow's examples that it has stamped copies of, with every class as a source."""
 
 TOGETHER = 8
-"""Shadows that are trained at once."""
+"""Shadows that are trained at once at most, on each core."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,9 @@ def train_shadows(
         Member(start, shadow.images, shadow.labels, torch.Generator().manual_seed(seed))
         for shadow, seed in zip(shadows, seeds, strict=True)
     ]
-    groups = [members[first : first + TOGETHER] for first in range(0, len(members), TOGETHER)]
+    cores = (os.cpu_count() or 1) if device.type == "cpu" else 1
+    size = max(1, min(TOGETHER, -(-len(members) // cores)))
+    groups = [members[first : first + size] for first in range(0, len(members), size)]
 
     def train(group: Sequence[Member]) -> list[list[NDArray[np.generic]]]:
         with one_thread():  # of torch's, in each of ours
@@ -137,7 +139,7 @@ def train_shadows(
                 return [_alone(network, member, normalise, settings, device) for member in group]
             return [trained.arrays for trained in train_cohort(grouped, group, normalise, settings, device)]
 
-    with ThreadPoolExecutor((os.cpu_count() or 1) if device.type == "cpu" else 1) as pool:
+    with ThreadPoolExecutor(cores) as pool:
         return [arrays for trained in pool.map(train, groups) for arrays in trained]
 
 
