@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from fedsec.progress import ProgressObserver
 from fedsec.runs.record import RunFolder
+from fedsec.runs.rounds import RoundRecord
 from tests.command_line import fedsec
 
 RUN_FILE = """
@@ -89,6 +91,33 @@ def finish(process: subprocess.Popen[str]) -> dict[str, Any]:
     return result
 
 
+class PowerCutError(Exception):
+    """Ends a run between two rounds."""
+
+
+def test_a_run_that_ends_after_a_round_goes_on_to_the_same_numbers(
+    tmp_path: Path, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, how = run_file(tmp_path), ("--engine", "local", "--quiet")
+    finished = ProgressObserver.finished_round
+
+    def cut(observer: ProgressObserver, record: RoundRecord) -> None:
+        finished(observer, record)
+        if record.round == 2:
+            raise PowerCutError
+
+    assert fedsec("run", file, *how, "--set", "run.name=whole").code == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(ProgressObserver, "finished_round", cut)
+        with pytest.raises(PowerCutError):
+            fedsec("run", file, *how)
+    assert fedsec("run", file, *how, "--resume").code == 0
+    whole, parts = the_run(runs / "whole"), the_run(runs / "inspected")
+    assert inspections(parts) == inspections(whole)
+    assert (parts.summary() or {})["model_sha256"] == (whole.summary() or {})["model_sha256"]
+
+
+@pytest.mark.slow
 def test_a_run_that_is_killed_after_a_round_goes_on_to_the_same_numbers(tmp_path: Path) -> None:
     file, whole, parts = run_file(tmp_path, rounds=4), tmp_path / "whole", tmp_path / "parts"
     reference = finish(start(file, whole))
