@@ -22,8 +22,12 @@ MAKER = "maker."
 KNOWN = "known."
 """And those of the last trigger that stood out."""
 
+HELD, MOST_HELD = 5, 1000
+"""One public image of so many, and so many at most, are held out: nothing is unlearned with them, and a repaired model
+is judged by them."""
+
 FEW = 400
-"""Public images with which a trigger is recovered and its success measured; all of them serve to unlearn it."""
+"""Public images, the held-out ones first, that serve to recover a trigger and to measure its success."""
 
 FALLBACK = 5
 """Triggers that are unlearned, the smallest, where no class stands out: such as for a backdoor of one source class."""
@@ -84,8 +88,10 @@ class Repairer:
         self.public, self.recovery, self.unlearning, self.warm_steps = public, recovery, unlearning, warm_steps
         self.maker: TriggerGenerator | None = None
         self.known: RecoveredTrigger | None = None
-        self._images, self._labels = public.pixels()
-        self._few = self._images[:FEW], self._labels[:FEW]
+        images, labels = public.pixels()
+        held = max(1, min(MOST_HELD, len(labels) // HELD))
+        self._held, self._learned = (images[:held], labels[:held]), (images[held:], labels[held:])
+        self._few = images[:FEW], labels[:FEW]
 
     def find(self, suspect: Arrays, trusted: PixelNetwork, generator: torch.Generator) -> Found:
         """Return the triggers of a suspect model.
@@ -120,7 +126,7 @@ class Repairer:
         if found.recovery is None or problem:
             return Repaired(None, report if problem is None else report | {"outcome": f"left out: {problem}"})
         triggers = chosen(found.recovery)
-        loss = unlearn(network, self._images, self._labels, triggers, self.unlearning, generator)
+        loss = unlearn(network, *self._learned, triggers, self.unlearning, generator)
         after = {"accuracy_after": self._accuracy(network), "success_after": self._success(network, triggers)}
         lowest = min(before, found.trusted_accuracy)
         outcome = _outcome(found.recovery, loss, lowest, after["accuracy_after"], after["success_after"])
@@ -176,12 +182,12 @@ class Repairer:
     @torch.no_grad()
     def _predicted(self, network: PixelNetwork) -> torch.Tensor | None:
         network.eval()
-        logits = torch.cat([network(part) for part in torch.split(self._images, 500)])
+        logits = torch.cat([network(part) for part in torch.split(self._held[0], 500)])
         return logits.argmax(1) if bool(logits.isfinite().all()) else None
 
     def _accuracy(self, network: PixelNetwork) -> float:
         predicted = self._predicted(network)
-        return float("nan") if predicted is None else 100.0 * float((predicted == self._labels).float().mean())
+        return float("nan") if predicted is None else 100.0 * float((predicted == self._held[1]).float().mean())
 
     def _success(self, network: PixelNetwork, triggers: list[RecoveredTrigger]) -> float:
         if not triggers:

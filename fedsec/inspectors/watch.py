@@ -103,7 +103,13 @@ class Watch:
         }
 
     def load_state(self, state: Mapping[str, NDArray[np.generic]]) -> None:
-        """Take back what :meth:`state` returned."""
+        """Take back what :meth:`state` returned.
+
+        Raises:
+            ValueError: it is another strategy's.
+        """
+        if missing := {"known", "poisoned", "recent"} - state.keys():
+            raise ValueError(f"GANcrop keeps {sorted(missing)} among others; the checkpoint holds {sorted(state)}.")
         trained = {name.removeprefix(DETECTOR): a for name, a in state.items() if name.startswith(DETECTOR)}
         self.detector = from_arrays(trained) if trained else None
         self._known, self._poisoned = state["known"].astype(np.float64), state["poisoned"].astype(bool)

@@ -93,9 +93,8 @@ def test_a_clean_model_that_was_suspected_by_mistake_has_no_target_and_stays_use
     if result.arrays is None:
         assert result.report["outcome"].startswith("left out: the unlearning cost")
     else:
-        # The bound holds on the public images, with which it was unlearned; on others it loses more: 5.3 points here.
         assert result.report["accuracy_after"] >= result.report["accuracy_before"] - MOST_LOST
-        assert measured(public().load(result.arrays).eval())[0] > measured(trained(False))[0] - 10.0
+        assert measured(public().load(result.arrays).eval())[0] > measured(trained(False))[0] - 5.0
 
 
 def test_the_suspect_and_the_trusted_model_stay_as_they_were() -> None:
