@@ -30,7 +30,7 @@ def inspection_record(strategy: RobustStrategy, server_round: int, measure: Meas
     for name, image in found.images.items():
         path = folder / PICTURES / f"{server_round:06}-{name}.png"
         path.parent.mkdir(exist_ok=True)
-        Image.fromarray(image).save(path)
+        Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image).save(path)
     measured = {name: measure(server_round, arrays) for name, arrays in found.models.items()}
     accuracies = {name: {key: values.get(key) for key in ("MA", "BA")} for name, values in measured.items()}
     return {**found.report, "models": accuracies}

@@ -1,9 +1,11 @@
 """What strategies do around an inspector: refuse to go without, hand on what it keeps, survive that it fails."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from fedsec.defenses.updates import OptionError, Verdict
 from fedsec.inspection_record import inspection_record
@@ -102,6 +104,16 @@ def test_the_record_has_the_report_the_accuracies_of_the_models_and_the_pictures
     record = inspection_record(strategy, 7, measured, tmp_path)
     assert record == {"suspects": 0, "models": {"benign": {"MA": 90.0, "BA": None}}}
     assert (tmp_path / "recovered" / "000007-trigger.png").exists()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_pictures_are_kept_in_grey_and_in_colours(tmp_path: Any, channels: int) -> None:
+    strategy = with_inspector(Careful())
+    toy_round(strategy, toy_app())
+    assert strategy.findings is not None
+    strategy.findings = replace(strategy.findings, images={"trigger": np.full((4, 6, channels), 9, np.uint8)})
+    inspection_record(strategy, 1, measured, tmp_path)
+    assert Image.open(tmp_path / "recovered" / "000001-trigger.png").size == (6, 4)
 
 
 def test_a_round_without_a_verdict_has_no_record_of_the_one_before(tmp_path: Any) -> None:
