@@ -113,7 +113,8 @@ def test_pictures_are_kept_in_grey_and_in_colours(tmp_path: Any, channels: int) 
     assert strategy.findings is not None
     strategy.findings = replace(strategy.findings, images={"trigger": np.full((4, 6, channels), 9, np.uint8)})
     inspection_record(strategy, 1, measured, tmp_path)
-    assert Image.open(tmp_path / "recovered" / "000001-trigger.png").size == (6, 4)
+    with Image.open(tmp_path / "recovered" / "000001-trigger.png") as image:
+        assert image.size == (6, 4)
 
 
 def test_a_round_without_a_verdict_has_no_record_of_the_one_before(tmp_path: Any) -> None:
