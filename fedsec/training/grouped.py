@@ -10,6 +10,7 @@ lie side by side as lanes do, with the same weights.
 
 import copy
 import operator
+import threading
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -19,6 +20,9 @@ from torch.nn import functional as F
 
 Form = Literal["images", "features"]
 Tensors = dict[str, torch.Tensor]
+
+TRACING = threading.Lock()
+"""One network is traced at a time: two at once would put back each other's replacements."""
 
 IMAGE_MODULES = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
 """They treat every channel alike, so that it does not matter to them whose it is."""
@@ -74,6 +78,21 @@ def group_model(model: nn.Module) -> GroupedModel | None:
         return None
 
 
+class _Tracer(fx.Tracer):
+    """Records one network. While it does, torch replaces how every module of the process is called: others pass."""
+
+    def call_module(self, m: nn.Module, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """Record the call of a module of the network; do that of another, which another thread makes meanwhile."""
+        if not any(m is own for own in self.root.modules()):
+            return forward(*args, **kwargs)
+        return super().call_module(m, forward, args, kwargs)
+
+
+def _traced(model: nn.Module) -> fx.GraphModule:
+    with TRACING:
+        return fx.GraphModule(model, _Tracer().trace(model))
+
+
 class _Conversion:
     """Copies the graph of a network layer by layer, each replaced by its counterpart for many lanes."""
 
@@ -83,7 +102,7 @@ class _Conversion:
         if len(list(model.parameters())) < len(list(model.named_parameters(remove_duplicate=False))):
             raise UnsupportedLayerError(f"{type(model).__name__} has layers that share their weights")
         try:
-            self.traced = fx.symbolic_trace(copy.deepcopy(model).train())  # it may do something else in evaluation
+            self.traced = _traced(copy.deepcopy(model).train())  # it may do something else in evaluation
         except Exception as error:  # a network that decides on what it sees cannot be traced, and fails in any way
             raise UnsupportedLayerError(f"{type(model).__name__} cannot be traced ({error})") from error
         self.graph = fx.Graph()

@@ -1,5 +1,6 @@
 """Lanes of a grouped model compute what each would alone; what could mix them is refused."""
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -174,3 +175,27 @@ def test_the_error_names_the_layer() -> None:
     with pytest.raises(UnsupportedLayerError, match="'layer' is a Dropout"):
         GroupedModel(network(nn.Dropout()))
     assert group_model(network(nn.Dropout())) is None
+
+
+def test_networks_can_be_used_while_another_thread_groups_one() -> None:
+    images, failed, before = torch.zeros(2, 1, 28, 28), [], nn.Module.__call__
+
+    def use() -> None:
+        network = build_classifier("lenet5", 1, 28, 10)
+        try:
+            for _ in range(300):
+                network(images)
+        except Exception as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=use) for _ in range(2)]
+    threads += [
+        threading.Thread(target=lambda: [group_model(build_classifier("lenet5", 1, 28, 10)) for _ in range(20)])
+        for _ in range(2)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    assert nn.Module.__call__ is before
