@@ -91,7 +91,10 @@ ATTACKS = {
     "reconstruction": (
         "a client's private class, rebuilt by a generator that has the global model for its discriminator",
         "Hitaj et al., CCS 2017",
-        ("clients", "start_round", "end_round", "victim", "start_accuracy", "updates", "generator_rate", "fakes"),
+        (
+            *("clients", "start_round", "end_round", "victim", "start_accuracy", "updates", "generator_rate", "fakes"),
+            *("total_variation", "jitter"),
+        ),
     ),
     "stamp": (
         "the trigger on every image of a malicious client of a federated GAN",

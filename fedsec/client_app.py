@@ -158,6 +158,8 @@ def _adversary(config: RunConfig, node: NodeSettings) -> Adversary:
             batch_size=config.federation.batch_size,
             learning_rate=attack.generator_rate,
             fakes=attack.fakes,
+            total_variation=attack.total_variation,
+            jitter=attack.jitter,
         ),
         rounds=attack_rounds(config),
         images=test.images,

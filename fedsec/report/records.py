@@ -25,6 +25,8 @@ ATTACK_ONLY = (
     "attack.updates",
     "attack.generator-rate",
     "attack.fakes",
+    "attack.total-variation",
+    "attack.jitter",
 )
 
 MEASURED = "BA.measured"

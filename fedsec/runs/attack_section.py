@@ -60,5 +60,7 @@ class AttackSection:
     updates: Count = about("reconstruction: updates of the generator in a round", 500)
     generator_rate: Float = about("reconstruction: step size of the generator's Adam", 0.001, gt=0.0, le=1.0)
     fakes: Count = about("reconstruction: generated images on which its own model is trained in a round", 5000)
+    total_variation: Float = about("reconstruction: weight of the images' total variation", 0.0, ge=0.0, le=1e6)
+    jitter: Int = about("reconstruction: pixels by which images are shifted at most", 0, ge=0, le=1_000)
     start_round: Count = about("first round of the attack", 1)
     end_round: Int = about("last round of the attack; 0 is the last of all", 0, ge=0, le=1_000_000)

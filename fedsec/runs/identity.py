@@ -20,6 +20,8 @@ LATER: Flat = {
     "attack.sources": "one",
     "attack.trigger-opacity": "",
     "attack.evasion": "none",
+    "attack.total-variation": 0.0,
+    "attack.jitter": 0,
     "attack.labels": "any",  # not the default: runs of before had the other reading
     "federation.momentum-buffer": "reset",
     "federation.draw": 0,
@@ -47,6 +49,8 @@ LATER: Flat = {
     "defense.threshold": "",
 }
 
+RECONSTRUCTION = ("victim", "start-accuracy", "updates", "generator-rate", "fakes", "total-variation", "jitter")
+
 
 def same_numbers(value: Any) -> Any:
     """Return whole floats as integers, so that 1.0 and 1 hash alike."""
@@ -67,7 +71,7 @@ def identity(config: RunConfig) -> dict[str, Scalar]:
     if config.attack.kind != "stamp":
         left_out.add("attack.claim")
     if config.attack.kind != "reconstruction":
-        left_out |= {f"attack.{key}" for key in ("victim", "start-accuracy", "updates", "generator-rate", "fakes")}
+        left_out |= {f"attack.{key}" for key in RECONSTRUCTION}
     if config.attack.sources == "all":
         left_out.add("attack.source")
     if config.attack.evasion == "none":

@@ -53,3 +53,5 @@ def reconstruction_problems_with_data(
             f"data.size: the attack generates images whose side is a multiple of {MULTIPLE}; found {shape[1]} x "
             f"{shape[2]} in {config.data.dataset}; expected such a size"
         )
+    if config.attack.jitter >= shape[1]:
+        yield f"attack.jitter: found {config.attack.jitter}; expected less than {shape[1]}, the side of an image"

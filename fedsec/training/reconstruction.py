@@ -19,6 +19,7 @@ from fedsec.models.drawing import drawn_from
 from fedsec.models.reconstruction import ReconstructionGenerator
 from fedsec.training.classifier import adam
 from fedsec.training.gan_batches import as_bytes
+from fedsec.training.image_priors import shifted, total_variation
 
 Arrays = dict[str, NDArray[np.generic]]
 Images = NDArray[np.uint8]
@@ -45,6 +46,8 @@ class ReconstructionSettings:
         batch_size: images in an update.
         learning_rate: of the generator's Adam.
         fakes: generated images on which the adversary trains its own model in a round.
+        total_variation: weight of the images' total variation in the generator's loss. Not in the paper, as the next.
+        jitter: pixels by which images are shifted at most, each way, before the global model sees them.
     """
 
     victim: int
@@ -53,6 +56,8 @@ class ReconstructionSettings:
     batch_size: int = 16
     learning_rate: float = 0.001
     fakes: int = 5000
+    total_variation: float = 0.0
+    jitter: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,24 +87,30 @@ def train_forger(
     """Train the generator in place until the discriminator takes its images for the victim's; return the mean loss.
 
     Equation 2 of the paper is the logarithm of what the discriminator gives the victim's class, which the generator
-    makes as large as it can. The discriminator does not change.
+    makes as large as it can. The discriminator does not change. Beyond the paper, what is generated may be held smooth
+    (:mod:`fedsec.training.image_priors`), which the mean loss leaves out.
 
     Args:
         forger: the generator.
         discriminator: the global model, from images in [-1, 1] to logits.
         settings: how many updates of how many images.
-        draws: CPU generator of the noise, so that it is the same on every device.
+        draws: CPU generator of noise and shifts, so that they are the same on every device.
     """
     wanted = torch.from_numpy(lured(settings.batch_size, settings.victim)).to(forger.device)
     total = torch.zeros((), device=forger.device)
     noise = _noise(forger, settings.updates * settings.batch_size, draws)
+    shifts = _shifts(settings, draws)
     with _frozen(discriminator):
-        for z in torch.split(noise, settings.batch_size):
+        for z, (down, across) in zip(torch.split(noise, settings.batch_size), shifts, strict=True):
             forger.optimiser.zero_grad(set_to_none=True)
-            loss = F.cross_entropy(discriminator(forger.generator(z)), wanted)
+            images = forger.generator(z)
+            fooled = F.cross_entropy(discriminator(shifted(images, down, across)), wanted)
+            loss = fooled
+            if settings.total_variation:
+                loss = fooled + settings.total_variation * total_variation(images)
             loss.backward()  # type: ignore[no-untyped-call]
             forger.optimiser.step()
-            total += loss.detach()
+            total += fooled.detach()
     return float(total) / settings.updates
 
 
@@ -146,6 +157,16 @@ def from_arrays(forger: Forger, arrays: Mapping[str, NDArray[np.generic]]) -> No
 def _noise(forger: Forger, count: int, draws: torch.Generator) -> torch.Tensor:
     """Return noise (count, latent), uniform in [-1, 1]. The paper: "a 100-dimensional uniform distribution"."""
     return torch.rand(count, forger.generator.latent, generator=draws).mul_(2).sub_(1).to(forger.device)
+
+
+def _shifts(settings: ReconstructionSettings, draws: torch.Generator) -> list[list[int]]:
+    """Return how far an update's images are shifted, down and across, for every update."""
+    if not settings.jitter:
+        return [[0, 0]] * settings.updates
+    shifts: list[list[int]] = torch.randint(
+        -settings.jitter, settings.jitter + 1, (settings.updates, 2), generator=draws
+    ).tolist()
+    return shifts
 
 
 @contextmanager

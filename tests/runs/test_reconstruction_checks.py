@@ -48,6 +48,8 @@ def test_a_victim_that_others_hold_goes() -> None:
         ({"federation__clients": 9, "attack__clients": "8"}, "data.held: found 10 classes; expected at most 9"),
         ({"federation__momentum": 0.9}, 'federation.momentum: found 0.9 with federation.optimiser = "adam"'),
         ({"attack__start_accuracy": 1.1}, "attack.start-accuracy: found 1.1; expected less than or equal to 1"),
+        ({"attack__total_variation": -1.0}, "attack.total-variation: found -1"),
+        ({"attack__jitter": -1}, "attack.jitter: found -1; expected greater than or equal to 0"),
     ],
 )
 def test_what_contradicts_it_is_named(changes: dict[str, Any], expected: str) -> None:
@@ -61,6 +63,7 @@ def test_what_contradicts_it_is_named(changes: dict[str, Any], expected: str) ->
     [
         ({"attack__victim": 10}, "attack.victim: found 10; expected a class of digits, 0 to 9"),
         ({"data__held": "0 12"}, "data.held: found 12; expected classes of digits, 0 to 9"),
+        ({"attack__jitter": 28}, "attack.jitter: found 28; expected less than 28, the side of an image"),
         ({"data__size": 30}, "data.size: the attack generates images whose side is a multiple of 4; found 30 x 30"),
     ],
 )
@@ -90,5 +93,9 @@ def test_its_options_count_with_it_alone() -> None:
     other = {"attack__kind": "none", "attack__clients": ""}
     assert identity(changed(**other)) == identity(changed(**other, attack__victim=3, attack__updates=1))
     assert identity(changed()) != identity(changed(attack__victim=3))
+    assert identity(changed()) == identity(changed(attack__total_variation=0.0, attack__jitter=0))
+    assert (
+        len({str(identity(changed(**{f"attack__{key}": 1}))) for key in ("total_variation", "jitter", "victim")}) == 3
+    )
     plain = parse({})
     assert not {"data.held", "data.grey", "federation.draw", "federation.optimiser"} & identity(plain).keys()

@@ -1,5 +1,7 @@
 """The adversary's generator against a fixed model: equation 2 read aloud, and a state that goes on where it ended."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -60,6 +62,31 @@ def test_updates_are_equation_2_read_aloud() -> None:
         np.testing.assert_allclose(get_arrays(ours.generator)[name], array, rtol=1e-3, atol=2e-4)
 
 
+def test_a_smooth_attack_is_equation_2_and_total_variation_read_aloud_on_shifted_images() -> None:
+    settings = replace(SETTINGS, updates=1, total_variation=0.7, jitter=2)
+    ours, slow, judge = forger(), forger(), discriminator()
+    loss = train_forger(ours, judge, settings, draws())
+    rng = draws()
+    z = torch.rand(4, 100, generator=rng) * 2 - 1
+    down, across = torch.randint(-2, 3, (1, 2), generator=rng)[0].tolist()
+    assert (down, across) != (0, 0)
+    images = slow.generator(z)
+    rows = [[min(max(y - down, 0), 7) for _ in range(8)] for y in range(8)]
+    columns = [[min(max(x - across, 0), 7) for x in range(8)] for _ in range(8)]
+    seen = images[:, :, torch.tensor(rows), torch.tensor(columns)]
+    fooled = -torch.log(F.softmax(judge(seen), 1)[:, 2]).mean()
+    rough = torch.stack([abs(images[:, :, y] - images[:, :, y + 1]) for y in range(7)]).mean()
+    rough = rough + torch.stack([abs(images[..., x] - images[..., x + 1]) for x in range(7)]).mean()
+    (fooled + 0.7 * rough).backward()  # type: ignore[no-untyped-call]
+    assert loss == pytest.approx(float(fooled.detach()), rel=1e-4)
+    for name, parameter in slow.generator.named_parameters():
+        assert parameter.grad is not None
+        expected = parameter.detach() - 0.01 * parameter.grad / (parameter.grad.abs() + 1e-7)  # Adam's first step
+        large = parameter.grad.abs() > 1e-4  # where rounding does not decide the sign
+        found = torch.from_numpy(get_arrays(ours.generator)[name])
+        np.testing.assert_allclose(found[large], expected[large], atol=1e-4)
+
+
 def test_the_discriminator_stays_as_it_is_and_can_be_trained_again() -> None:
     judge = discriminator()
     before = get_arrays(judge)
@@ -76,15 +103,16 @@ def test_a_fixed_model_comes_to_take_what_is_generated_for_the_victim_s() -> Non
     assert (judge(made).argmax(1) == 2).all()
 
 
-def test_what_is_kept_goes_on_where_it_ended() -> None:
+@pytest.mark.parametrize("settings", [SETTINGS, replace(SETTINGS, total_variation=1.0, jitter=2)])
+def test_what_is_kept_goes_on_where_it_ended(settings: ReconstructionSettings) -> None:
     straight, judge = forger(), discriminator()
     kept = []
     for seed in (0, 1):
-        train_forger(straight, judge, SETTINGS, draws(seed))
+        train_forger(straight, judge, settings, draws(seed))
         kept.append(to_arrays(straight))
     resumed = forger(seed=5)
     from_arrays(resumed, kept[0])
-    train_forger(resumed, judge, SETTINGS, draws(1))
+    train_forger(resumed, judge, settings, draws(1))
     for name, array in to_arrays(resumed).items():
         np.testing.assert_array_equal(array, kept[1][name])
 
