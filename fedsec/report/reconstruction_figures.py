@@ -95,8 +95,11 @@ def distances_by_round(runs: Runs) -> Figure:
 
 
 def roc_curves(folder: RunFolder) -> Figure | None:
-    """Return each class's ROC curve with its AUC: of the first model, of that which set the attack off, of the last."""
-    lines = [line for line in _measured(folder) if "roc" in line["reconstruction"]]
+    """Return each class's ROC curve with its AUC: of the first model, of that which set the attack off, of the last.
+
+    A federation of one class has none.
+    """
+    lines = [line for line in _measured(folder) if line["reconstruction"].get("roc")]
     if not lines:
         return None
     with plt.rc_context(STYLE):
