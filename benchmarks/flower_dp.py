@@ -26,7 +26,7 @@ from fedsec.engine.local import run_local
 from fedsec.federation import initial_arrays
 from fedsec.measuring import measure_of
 from fedsec.runs.config import RunConfig
-from fedsec.runs.measures import MEASURES, REBUILT, measured
+from fedsec.runs.measures import MEASURES, REBUILT, rebuilt_over
 from fedsec.runs.table import load_table
 from fedsec.scenario import held_out
 from fedsec.server_app import checked
@@ -39,7 +39,7 @@ AT_ONCE = 1e-6
 
 
 def federate(config: RunConfig, clip: float, multiplier: float, folder: Path) -> Row:
-    """Return MA and what was rebuilt after the last round of a federation with Flower's wrapper.
+    """Return MA after the last round of a federation with Flower's wrapper, and what was rebuilt in all of them.
 
     Args:
         config: whose clients they are; its defense is not used.
@@ -48,14 +48,13 @@ def federate(config: RunConfig, clip: float, multiplier: float, folder: Path) ->
         folder: of the run; its name is that under which clients keep their states.
     """
     test, clients = held_out(config), config.federation.clients
-    measure, last = measure_of(config, test, folder), Row()
+    measure = measure_of(config, test, folder)
+    rounds: list[dict[str, Any]] = []
 
     def evaluate(server_round: int, record: ArrayRecord) -> MetricRecord:
         arrays: Mapping[str, NDArray[np.generic]] = {name: array.numpy() for name, array in record.items()}
-        found: dict[str, Any] = {"BA": None, **measure(server_round, arrays)}
-        last.clear()
-        last.update(measured(found))
-        return MetricRecord({"MA": found["MA"]})
+        rounds.append({"BA": None, **measure(server_round, arrays)})
+        return MetricRecord({"MA": rounds[-1]["MA"]})
 
     def serve(grid: Grid) -> None:
         # Ours and not Flower's FedAvg: every client weighs the same, as this privacy supposes, whatever it claims.
@@ -67,7 +66,7 @@ def federate(config: RunConfig, clip: float, multiplier: float, folder: Path) ->
         strategy.start(grid, arrays, config.federation.rounds, train_config=told, evaluate_fn=evaluate)
 
     run_local(build_client_app(config), clients, serve)
-    return dict(last)
+    return {"MA": rounds[-1]["MA"], **rebuilt_over(rounds)}
 
 
 def main() -> None:

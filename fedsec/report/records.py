@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from fedsec.runs.config import flatten
-from fedsec.runs.measures import MEASURES, REBUILT, SCORES, measured
+from fedsec.runs.measures import MEASURES, REBUILT, SCORES, measured, rebuilt_over
 from fedsec.runs.record import RunFolder
 
 NO_NUMBERS = ("run.name", "run.output", "run.resume", "run.seed")
@@ -38,6 +38,7 @@ PLAIN_AVERAGING = "fedavg"
 def read_runs(folders: Iterable[RunFolder]) -> pd.DataFrame:
     """Return one row a run: every key of its configuration, its final measures, and what its defense did.
 
+    What an adversary rebuilt is measured over all the rounds of its attack (:func:`fedsec.runs.measures.rebuilt_over`).
     Accuracies are percent; ``caught`` is the percent of malicious client-rounds that got weight 0,
     ``false_alarms`` of honest ones, ``attacked`` whether any client was malicious, ``skipped`` the number of rounds
     that left the global model as it was, and ``dropped`` the number of replies that were not used.
@@ -104,6 +105,8 @@ def _row(folder: RunFolder) -> dict[str, Any]:
     summary: Mapping[str, Any] = folder.summary() or {}
     config, counts, final = folder.config(), summary["detection"], summary["final"]
     measures = {name: nan if final.get(name) is None else final[name] for name in MEASURES}
+    if config.attack.kind == "reconstruction":
+        measures |= rebuilt_over(folder.rounds())
     return {
         **flatten(config),
         "attacked": config.attacked,

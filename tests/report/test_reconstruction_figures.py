@@ -10,7 +10,10 @@ from matplotlib import pyplot as plt
 from PIL import Image
 
 from fedsec.report.reconstruction_figures import SCORES, distances_by_round, reconstruction_pictures, roc_curves, strips
+from fedsec.report.records import read_runs
 from fedsec.runs.record import RunFolder
+from fedsec.runs.rounds import RoundRecord
+from tests.report.finished import config, record
 
 BEGINS = 3
 
@@ -77,3 +80,15 @@ def test_every_picture_has_a_file(run: RunFolder, tmp_path: Path) -> None:
         f"figure_{ending}.png" for ending in ("distance", "grid", "roc", "scores", "strip")
     ]
     assert all(path.stat().st_size > 1000 for path in written.values())
+
+
+def test_a_table_tells_what_was_rebuilt_in_all_rounds(tmp_path: Path) -> None:
+    folder = record(config(kind="reconstruction"), tmp_path / "run", 90.0, None)
+    for server_round, (recognised, distance, ssim) in enumerate([(100.0, 0.01, 0.2), (0.0, 0.3, 0.6)], start=2):
+        rebuilt = {"recognised": recognised, "distances": {"of_means": distance}, "ssim_nearest": ssim}
+        found = {"began": True, "rebuilt": rebuilt}
+        folder.append_round(
+            RoundRecord(round=server_round, MA=90.0, BA=None, loss=1.0, class_accuracy=[], reconstruction=found)
+        )
+    row = read_runs([folder]).iloc[0]
+    assert (row["RECOGNISED"], row["DISTANCE"], row["SSIM"]) == (50.0, 0.01, 0.6)
