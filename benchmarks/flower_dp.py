@@ -1,6 +1,6 @@
 """Rebuilding a class against client-level differential privacy by Flower's own wrapper.
 
-``python -m benchmarks.flower_dp experiments/gan_reconstruction/defenses.toml --clip 1 --multipliers 0 0.01 0.1``
+``python -m benchmarks.flower_dp experiments/gan_reconstruction/defenses.toml --clips 0.3 1 --multipliers 0 0.05 0.2``
 
 The clients are those of the file's first cell; clipping and noise are Flower's
 (``DifferentialPrivacyServerSideFixedClipping``) around plain averaging, and the attack begins in the first round. The
@@ -9,6 +9,7 @@ Everything runs in this process.
 """
 
 import argparse
+import itertools
 import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
@@ -65,6 +66,7 @@ def federate(config: RunConfig, clip: float, multiplier: float, folder: Path) ->
         told = ConfigRecord({"run": folder.name})
         strategy.start(grid, arrays, config.federation.rounds, train_config=told, evaluate_fn=evaluate)
 
+    np.random.seed(config.run.seed)  # Flower draws its noise from this one
     run_local(build_client_app(config), clients, serve)
     return {"MA": rounds[-1]["MA"], **rebuilt_over(rounds)}
 
@@ -73,7 +75,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("file", type=Path)
-    parser.add_argument("--clip", type=float, default=1.0)
+    parser.add_argument("--clips", type=float, nargs="+", default=[1.0], help="L2 norms, each with every multiplier")
     parser.add_argument("--multipliers", type=float, nargs="+", default=[0.0, 0.01, 0.1])
     chosen = parser.parse_args()
     table = load_table(chosen.file)
@@ -83,11 +85,11 @@ def main() -> None:
     checked(config)
     print(f"| clip | multiplier | {' | '.join(MEASURES[name].heading for name in ('MA', *REBUILT))} |")
     print("| --- " * (3 + len(REBUILT)) + "|")
-    for multiplier in chosen.multipliers:
+    for clip, multiplier in itertools.product(chosen.clips, chosen.multipliers):
         with tempfile.TemporaryDirectory(prefix="flower-dp-") as folder:
-            row = federate(config, chosen.clip, multiplier, Path(folder))
+            row = federate(config, clip, multiplier, Path(folder))
         numbers = " | ".join(f"{row[name]:.{MEASURES[name].digits}f}" for name in ("MA", *REBUILT))
-        print(f"| {chosen.clip:g} | {multiplier:g} | {numbers} |", flush=True)
+        print(f"| {clip:g} | {multiplier:g} | {numbers} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from fedsec.training.federated_gan_state import from_arrays, to_arrays
 from fedsec.training.federated_gan_steps import opposed
 from fedsec.training.gan_batches import as_floats
 from fedsec.training.gan_steps import descend, discriminator_loss
+from fedsec.training.generator_evaluation import at_once
 from fedsec.training.parameters import set_arrays
 from fedsec.training.threads import one_thread
 
@@ -80,7 +81,9 @@ class CriticAudit:
         with one_thread():
             self.generator.eval()
             self._pair.discriminator.eval()
-            return float(opposed(self._pair, self.generator(self._noise).float()))
+            blocks = torch.split(self._noise, at_once(self._real.shape[2]))
+            made = torch.cat([self.generator(block).float() for block in blocks])
+            return float(opposed(self._pair, made))
 
     def state(self) -> dict[str, NDArray[np.generic]]:
         """Return the discriminator and its optimiser's moments."""

@@ -184,6 +184,7 @@ def _gan_task(config: RunConfig, node: NodeSettings, held: Holding) -> GanTask:
             critic_steps=gan.critic_steps,
             penalty=gan.penalty,
             interpolation=gan.interpolation,
+            generator_loss=gan.generator_loss,
             reported=gan.reported,
             precision=gan.precision,
             augment=gan.augment,

@@ -29,7 +29,7 @@ from fedsec.runs.config import RunConfig
 from fedsec.runs.filling import FillingRecord
 from fedsec.runs.record import RunFolder
 from fedsec.runs.rounds import ClientRecord, Role, RoundRecord
-from fedsec.scenario import attack_rounds, can_attack, held_out, malicious
+from fedsec.scenario import attack_rounds, audited_on, can_attack, held_out, malicious
 from fedsec.seeds import Purpose, derived_seed
 from fedsec.strategies import InspectingStrategy, LossForest, RobustStrategy
 from fedsec.strategies.build import rehearse
@@ -143,7 +143,7 @@ def _run(fleet: Fleet, config: RunConfig, folder: RunFolder, observer: Observer)
 def _strategy(config: RunConfig, test: ImageDataset) -> RobustStrategy:
     strategy = strategy_of(config)
     if isinstance(strategy, LossForest) and config.defense.audit == "critic":
-        strategy.audit = CriticAudit(config, test)
+        strategy.audit = CriticAudit(config, audited_on(config))
     if isinstance(strategy, InspectingStrategy):
         strategy.inspector = build_inspector(config, strategy, test)
     return strategy

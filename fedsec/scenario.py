@@ -18,6 +18,7 @@ from fedsec.data.public import public_indices
 from fedsec.data.resizing import load_sized
 from fedsec.data.sources import MissingSplitError, Split
 from fedsec.runs.config import RunConfig
+from fedsec.runs.loading import ConfigError
 from fedsec.seeds import Purpose, derived_seed, generator
 
 Pair = tuple[int | None, int]
@@ -50,6 +51,20 @@ def held_out(config: RunConfig) -> ImageDataset:
         if not config.generative:
             raise
         return load(config, "train")
+
+
+def audited_on(config: RunConfig) -> ImageDataset:
+    """Return the images against which the server's own discriminator learns: the test split, which no client holds.
+
+    Raises:
+        ConfigError: the data set has none; the training split is the clients', which no server has.
+        DataError: the data set cannot be had.
+    """
+    try:
+        return load(config, "test")
+    except MissingSplitError as error:
+        problem = f"defense.audit: found {config.defense.audit!r}, and the server has no images of its own ({error})"
+        raise ConfigError([f"{problem}; expected a data set with a test split, or 'none'"]) from None
 
 
 def partition_settings(config: RunConfig) -> PartitionSettings:

@@ -21,7 +21,7 @@ from fedsec.runs.loading import ConfigError, parse_flat
 from fedsec.runs.measures import measured_in_words
 from fedsec.runs.record import RunFolder, unfinished_run
 from fedsec.runs.rounds import RoundRecord
-from fedsec.scenario import held_out, load
+from fedsec.scenario import audited_on, held_out, load
 from fedsec.victims import adversary, dealt_counts, victim_problem
 
 app = ServerApp()
@@ -58,6 +58,8 @@ def checked(config: RunConfig, *, source: str = "") -> None:
     mine = held_out(config) if config.data.partition == "own" else load(config, "train")
     channels, height, width = mine.images.shape[1:]
     check_with_data(config, (channels, height, width), len(class_names(config, mine)), len(mine), source=source)
+    if config.defense.audit != "none":
+        audited_on(config)
     if config.data.public and (found := public_problem(config, held_out(config))):
         raise ConfigError([found], source)
     if adversary(config) is not None and (problem := victim_problem(config, dealt_counts(config))):

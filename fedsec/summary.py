@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fedsec.metrics.detection import NONE_JUDGED, Detection, detection
 from fedsec.runs.config import RunConfig
-from fedsec.runs.measures import REBUILT, SCORES, measured
+from fedsec.runs.measures import SCORES, measured, rebuilt_over
 from fedsec.runs.record import RunFolder, config_hash
 from fedsec.tensors import arrays_hash
 from fedsec.victims import adversary, outcome
@@ -22,7 +22,7 @@ def summarise(config: RunConfig, folder: RunFolder, arrays: Mapping[str, NDArray
     seconds = [record["seconds"]["total"] for record in trained]
     counts = sum((_detection(record["clients"]) for record in trained), NONE_JUDGED)
     return {
-        "final": {"MA": last["MA"], "BA": last["BA"], "round": last["round"]} | _scores(last) | _rebuilt(last),
+        "final": {"MA": last["MA"], "BA": last["BA"], "round": last["round"]} | _scores(last) | _rebuilt(rounds),
         "detection": asdict(counts) | {"rounds": sum(1 for record in trained if not record["skipped"])},
         "seconds_per_round": float(np.median(seconds)),
         "seconds": float(sum(seconds)),
@@ -42,11 +42,11 @@ def _scores(last: Mapping[str, Any]) -> dict[str, Any]:
     return {**scores, "features": last["generation"][0]["features"]}
 
 
-def _rebuilt(last: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the last measures of a class that was rebuilt, ``None`` where nothing was; nothing of other runs."""
-    if not last.get("reconstruction"):
+def _rebuilt(rounds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what was rebuilt of a class in all rounds, ``None`` where nothing was; nothing of other runs."""
+    if not rounds[-1].get("reconstruction"):
         return {}
-    return {name: None if value != value else value for name, value in measured(last).items() if name in REBUILT}
+    return {name: None if value != value else value for name, value in rebuilt_over(rounds).items()}
 
 
 def _detection(clients: Sequence[Mapping[str, Any]]) -> Detection:

@@ -1,5 +1,8 @@
 """The server's own discriminator: it tells stamped from clean, draws from its round alone, and survives a restart."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -11,9 +14,10 @@ from fedsec.audit import CriticAudit
 from fedsec.data.datasets import ImageDataset
 from fedsec.networks import shared_network
 from fedsec.runs.config import RunConfig
-from fedsec.runs.loading import parse
-from fedsec.scenario import held_out
+from fedsec.runs.loading import ConfigError, parse
+from fedsec.scenario import audited_on, held_out
 from fedsec.training.parameters import get_arrays
+from tests.data.folders import write_pngs
 
 CONFIG: RunConfig = parse(
     {
@@ -93,3 +97,13 @@ def test_arrays_that_are_no_generator_are_an_error_for_the_strategy_to_catch(hel
     audit.prepare(sent, rng())
     with pytest.raises(KeyError):
         audit.loss({})
+
+
+def test_a_server_without_images_of_its_own_is_refused_rather_than_shown_the_clients_ones(tmp_path: Path) -> None:
+    images = [np.full((16, 16), 10 * number, np.uint8) for number in range(8)]
+    folder = write_pngs(tmp_path / "only", "train", images, ["a"] * 8)
+    config = replace(CONFIG, data=replace(CONFIG.data, dataset=str(folder)))
+    assert len(held_out(config)) == 8  # which is what scores fall back to
+    with pytest.raises(ConfigError, match=r"defense\.audit: found 'critic', and the server has no images .* 'none'"):
+        audited_on(config)
+    assert len(audited_on(CONFIG)) == len(held_out(CONFIG))

@@ -109,9 +109,10 @@ def write_report(
     report = build_report(folders, table, notes)
     name = table.name if table else "report"
     out.mkdir(parents=True, exist_ok=True)
-    report.data.to_csv(out / f"{name}.csv", index=False, float_format="%.4f")
+    report.data.to_csv(out / f"{name}.csv", index=False, float_format="%.6g")
     rounds = read_rounds(folders, [str(column) for column in report.data if "." in str(column)])
-    rounds.round(dict.fromkeys(MEASURES, 2)).to_csv(out / f"{name}_rounds.csv", index=False)
+    digits = {measure: max(2, about.digits) for measure, about in MEASURES.items()}
+    rounds.round(digits).to_csv(out / f"{name}_rounds.csv", index=False)
     pictures = _rounds(folders, rounds, table, out / name)
     pictures |= defense_pictures(by_label(folders, table), out / name, table.defended if table else None)
     dealings = by_partition(folders)

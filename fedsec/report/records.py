@@ -49,7 +49,8 @@ def read_runs(folders: Iterable[RunFolder]) -> pd.DataFrame:
 def read_rounds(folders: Iterable[RunFolder], axes: Sequence[str]) -> pd.DataFrame:
     """Return one row for each round of each run: its values on ``axes``, seed, ``attacked``, round, every measure.
 
-    Every draw is keyed by its round, so a run's round r is what a run of r rounds ends with.
+    Every draw is keyed by its round, so a run's round r is what a run of r rounds ends with. What an adversary rebuilt
+    is that round's own.
     """
     rows = []
     for folder in folders:

@@ -26,6 +26,7 @@ LATER: Flat = {
     "federation.momentum-buffer": "reset",
     "federation.draw": 0,
     "federation.optimiser": "sgd",
+    "fedgan.generator-loss": "non-saturating",
     "defense.audit": "none",
     "defense.warmup-rounds": "",
     "defense.decay": "",

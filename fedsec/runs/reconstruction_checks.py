@@ -27,6 +27,11 @@ def reconstruction_problems(config: RunConfig) -> Iterator[str]:
             f'attack.kind: found "reconstruction" with model.name = {model!r}; expected model.name = "reconstruction", '
             "which has an output for what is generated"
         )
+    if config.federation.fraction != 1.0:
+        yield (
+            f'federation.fraction: found {config.federation.fraction:g} with attack.kind = "reconstruction"; expected '
+            "1: the adversary attacks in every round from its first one on"
+        )
     if len(attack.clients.split()) != 1:
         yield (
             f'attack.clients: found {attack.clients!r} with attack.kind = "reconstruction"; expected one partition, '

@@ -52,6 +52,7 @@ GENERATORS = ("dcgan", "stylegan2")
 """Models that make images: with them the run is a federated GAN."""
 FedganLoss = Literal["min-max", "wgan-gp"]
 Interpolation = Literal["uniform", "normal"]
+GeneratorLoss = Literal["non-saturating", "saturating"]
 ReportedLoss = Literal["epoch-mean", "last-batch"]
 Augment = Literal["none", "ada"]
 Audit = Literal["none", "critic"]
@@ -150,6 +151,10 @@ class FedganSection:
     penalty: Float = about("wgan-gp: weight of the gradient penalty (lambda)", 10.0, gt=0.0, le=1e6)
     interpolation: Interpolation = about(
         "wgan-gp: how real and generated images are mixed: uniform (the paper), normal (its code)", "uniform"
+    )
+    generator_loss: GeneratorLoss = about(
+        "min-max: the generator makes -log D(G(z)) small (non-saturating), or log(1 - D(G(z))) (saturating)",
+        "non-saturating",
     )
     reported: ReportedLoss = about(
         "loss that a client reports: mean of its epoch, or of the last batch (the paper's code)", "epoch-mean"

@@ -20,11 +20,16 @@ from fedsec.training.parameters import set_arrays
 
 Images = NDArray[np.uint8]
 
-BLOCK = 250
-"""Images generated at a time."""
+PIXELS = 250 * 32**2
+"""Pixels generated at a time, on each channel: 250 images of 32 x 32, or 3 of 256 x 256."""
 
 SIDE = 8
 """A picture has so many images a side."""
+
+
+def at_once(side: int) -> int:
+    """Return how many images of ``side`` x ``side`` pixels are generated at a time: a large layer fills a memory."""
+    return max(1, PIXELS // side**2)
 
 
 class GeneratorEvaluator:
@@ -53,6 +58,7 @@ class GeneratorEvaluator:
         self.network = network.to(device).to(memory_format=torch.channels_last).eval()
         self.noise = torch.randn(images, latent, generator=torch.Generator().manual_seed(seed))
         self.extractors, self.device = extractors, device
+        self.block = at_once(real.shape[2])
         self.real: list[Features] = [extract(np.asarray(real)) for extract in extractors]
 
     @torch.no_grad()
@@ -60,7 +66,7 @@ class GeneratorEvaluator:
         """Return the images (K, C, H, W) uint8 of the generator with these arrays, or the first ``number`` of them."""
         set_arrays(self.network, [arrays[name] for name in self.network.state_dict()])
         self.network.eval()
-        blocks = torch.split(self.noise[:number], BLOCK)
+        blocks = torch.split(self.noise[:number], self.block)
         made = [as_bytes(self.network(block.to(self.device))).cpu().contiguous().numpy() for block in blocks]
         return np.concatenate(made)
 

@@ -49,6 +49,7 @@ def test_a_victim_that_others_hold_goes() -> None:
         ({"federation__momentum": 0.9}, 'federation.momentum: found 0.9 with federation.optimiser = "adam"'),
         ({"attack__start_accuracy": 1.1}, "attack.start-accuracy: found 1.1; expected less than or equal to 1"),
         ({"attack__total_variation": -1.0}, "attack.total-variation: found -1"),
+        ({"federation__fraction": 0.5}, 'federation.fraction: found 0.5 with attack.kind = "reconstruction"; expected'),
         ({"attack__jitter": -1}, "attack.jitter: found -1; expected greater than or equal to 0"),
     ],
 )

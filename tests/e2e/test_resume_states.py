@@ -1,4 +1,8 @@
-"""``kill -9`` while clients of a federated GAN train, then ``--resume``: the same generator, no state half written."""
+"""``kill -9`` while clients train what they keep between rounds, then ``--resume``: the same model, no state torn.
+
+Of a federated GAN's clients these are discriminator and optimisers; of the adversary that rebuilds a class, its
+generator.
+"""
 
 import os
 import random
@@ -15,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 ROUNDS, KILLS = 5, 3
 
-RUN_FILE = f"""
+FEDERATED_GAN = f"""
 [run]
 name = "killed"
 [data]
@@ -46,10 +50,42 @@ warmup-rounds = 1
 audit = "critic"
 """
 
+RECONSTRUCTION = f"""
+[run]
+name = "killed"
+[data]
+dataset = "digits"
+partition = "one-class"
+held = "1 4"
+[model]
+name = "reconstruction"
+[federation]
+clients = 3
+rounds = {ROUNDS}
+local-epochs = 1
+batch-size = 16
+draw = 20
+learning-rate = 0.1
+[attack]
+kind = "reconstruction"
+clients = "2"
+victim = 1
+start-accuracy = 0.1
+updates = 60
+fakes = 200
+total-variation = 1.0
+jitter = 1
+[defense]
+strategy = "fedavg"
+"""
 
-def test_a_kill_in_the_middle_of_an_epoch_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+
+@pytest.mark.parametrize("text", [FEDERATED_GAN, RECONSTRUCTION], ids=["federated-gan", "reconstruction"])
+def test_a_kill_in_the_middle_of_an_epoch_changes_nothing(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file, runs, moments = tmp_path / "run.toml", tmp_path / "parts", random.Random(3)
-    file.write_text(RUN_FILE)
+    file.write_text(text)
     monkeypatch.setenv("FEDSEC_STATE", str(tmp_path / "state-of-the-whole"))
     whole = finish(start(file, "local", tmp_path / "whole"))
     monkeypatch.setenv("FEDSEC_STATE", str(tmp_path / "state"))
@@ -59,6 +95,7 @@ def test_a_kill_in_the_middle_of_an_epoch_changes_nothing(tmp_path: Path, monkey
         while process.poll() is None and rounds_done(runs) <= max(before, 1):
             time.sleep(0.02)
         time.sleep(moments.random() * whole["seconds_per_round"])  # somewhere in the next round's training
+        assert process.poll() is None
         os.kill(process.pid, signal.SIGKILL)
         process.communicate(timeout=60)
         process = start(file, "local", runs, "--resume")
