@@ -1,6 +1,6 @@
 """What a round of the federated GAN costs by the side of its images: seconds, memory, bytes on the wire and on disk.
 
-``python -m benchmarks.federated_gan [--sizes 32 64 128] [--images 256] [--out FOLDER]``
+``python -m benchmarks.federated_gan [--models dcgan stylegan2] [--sizes 32 64 128] [--images 256] [--batch 32] [--out FOLDER]``
 
 Four clients, one after the other in one process, hold ``--images`` images each; what a client with a thousand takes is
 computed from the seconds of a step: of the processor, on one thread, so that other work beside it does not count.
@@ -21,10 +21,13 @@ import numpy as np
 from benchmarks.measuring import environment, peak_mib, print_rows, with_malloc_settings, write_results
 
 CLIENTS, BATCH, THOUSAND = 4, 32, 1000
-MODELS = {
-    "dcgan": {"width": 32, "critic-width": 32},
-    "stylegan2": {"channel-base": 2048, "channel-max": 128, "critic-width": 32},
+MODELS: dict[str, tuple[str, dict[str, int]]] = {
+    "dcgan": ("dcgan", {"width": 32, "critic-width": 32}),
+    "stylegan2": ("stylegan2", {"channel-base": 2048, "channel-max": 128, "critic-width": 32}),
+    "stylegan2-reference": ("stylegan2", {}),
 }
+"""Models by the name of their rows; the last one has the sizes of the reference code."""
+
 MIB = 2**20
 HEAD = (
     "generator, loss, side",
@@ -41,29 +44,35 @@ def main() -> None:
     """Measure every size in a process of its own and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=[32, 64, 128])
-    parser.add_argument("--images", type=int, default=256)
+    parser.add_argument("--models", nargs="+", choices=list(MODELS), default=["dcgan", "stylegan2"])
+    parser.add_argument("--batch", type=int, default=BATCH)
+    parser.add_argument("--images", type=int, default=256, help="of each client, a multiple of --batch")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--only", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.only:
         model, loss, side = options.only.split(",")
-        print(json.dumps(_round(model, loss, int(side), options.images)))
+        print(json.dumps(_round(model, loss, int(side), options.images, options.batch)))
         return
+    if options.images % options.batch or not options.images:
+        parser.error(f"--images: found {options.images}; expected a multiple of --batch, {options.batch}")
     with_malloc_settings()
     found: dict[str, dict[str, float]] = {}
-    for model in MODELS:
+    for model in options.models:
         for loss in ("min-max", "wgan-gp"):
             for size in options.sizes:
                 case = f"{model},{loss},{size}"
-                found[case] = _apart(case, options.images)
-    rows = [HEAD, *(_row(case, one) for case, one in found.items())]
+                found[case] = _apart(case, options.images, options.batch)
+    rows = [HEAD, *(_row(case, one, options.batch) for case, one in found.items())]
     print(f"\n{environment()}\n")
     print_rows(rows)
-    write_results(options.out, "federated_gan", [rows], {"images": options.images, "found": found})
+    write_results(
+        options.out, "federated_gan", [rows], {"images": options.images, "batch": options.batch, "found": found}
+    )
 
 
-def _row(case: str, one: dict[str, float]) -> tuple[str, ...]:
-    batches = THOUSAND // BATCH
+def _row(case: str, one: dict[str, float], batch: int) -> tuple[str, ...]:
+    batches = THOUSAND // batch
     return (
         case.replace(",", ", "),
         f"{one['parameters']:,.0f}",
@@ -75,19 +84,23 @@ def _row(case: str, one: dict[str, float]) -> tuple[str, ...]:
     )
 
 
-def _apart(case: str, images: int) -> dict[str, float]:
-    command = [sys.executable, "-m", "benchmarks.federated_gan", "--only", case, "--images", str(images)]
+def _apart(case: str, images: int, batch: int) -> dict[str, float]:
+    command = [sys.executable, "-m", "benchmarks.federated_gan", "--only", case]
+    command += ["--images", str(images), "--batch", str(batch)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return result
 
 
-def _round(model: str, loss: str, side: int, images: int) -> dict[str, float]:
+def _round(model: str, loss: str, side: int, images: int, batch: int) -> dict[str, float]:
     """Return what a round of four clients takes; the first round, in which everything is made, is not counted."""
     from fedsec.clients import FedGanClient
 
     with tempfile.TemporaryDirectory() as folder:
-        clients = [FedGanClient(_task(model, loss, side, images, client, Path(folder))) for client in range(CLIENTS)]
+        clients = [
+            FedGanClient(_task(model, loss, (3, side, side), images, batch, client, Path(folder)))
+            for client in range(CLIENTS)
+        ]
         sent = clients[0].get_parameters({})
         for client in clients:
             client.fit(sent, {"server-round": 1, "run": "benchmark"})
@@ -98,14 +111,14 @@ def _round(model: str, loss: str, side: int, images: int) -> dict[str, float]:
         kept = next(Path(folder).rglob("000002.safetensors")).stat().st_size
     return {
         "parameters": sum(parameter.numel() for parameter in clients[0].task.generator.parameters()),
-        "step": seconds / (CLIENTS * (images // BATCH)),
+        "step": seconds / (CLIENTS * (images // batch)),
         "peak_mib": peak_mib() or float("nan"),
         "sent": sum(array.nbytes for array in sent),
         "kept": kept,
     }
 
 
-def _task(model: str, loss: str, side: int, images: int, client: int, state: Path) -> Any:
+def _task(model: str, loss: str, shape: tuple[int, int, int], images: int, batch: int, client: int, state: Path) -> Any:
     import torch
 
     from fedsec.client_app import choose_device
@@ -114,10 +127,10 @@ def _task(model: str, loss: str, side: int, images: int, client: int, state: Pat
     from fedsec.runs.loading import parse
     from fedsec.training.federated_gan import FederatedGanSettings
 
-    config = parse({"model": {"name": model}, "fedgan": {"loss": loss, **MODELS[model]}})
-    shape = (3, side, side)
+    name, options = MODELS[model]
+    config = parse({"model": {"name": name}, "fedgan": {"loss": loss, **options}})
     drawn = np.random.default_rng(client).integers(0, 256, (images, *shape), dtype=np.uint8)
-    settings = FederatedGanSettings(loss=config.fedgan.loss, batch_size=BATCH)
+    settings = FederatedGanSettings(loss=config.fedgan.loss, batch_size=batch)
     torch.set_num_threads(1)
     return GanTask(
         shared_network(config, shape, 1),
