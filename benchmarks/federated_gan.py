@@ -1,6 +1,6 @@
 """What a round of the federated GAN costs by the side of its images: seconds, memory, bytes on the wire and on disk.
 
-``python -m benchmarks.federated_gan [--models dcgan stylegan2] [--sizes 32 64 128] [--images 256] [--batch 32] [--out FOLDER]``
+``python -m benchmarks.federated_gan [--models NAME ...] [--sizes 32 64 128] [--images 256] [--batch 32] [--out DIR]``
 
 Four clients, one after the other in one process, hold ``--images`` images each; what a client with a thousand takes is
 computed from the seconds of a step: of the processor, on one thread, so that other work beside it does not count.
