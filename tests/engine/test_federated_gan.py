@@ -52,6 +52,12 @@ def test_a_run_leaves_scores_losses_weights_and_pictures_behind() -> None:
         assert picture.size == (8 * 17 - 1, 5 * 17 - 1)
 
 
+def test_the_saturating_loss_reaches_the_clients_which_report_it() -> None:
+    _, folder, _ = run(gan(fedgan__generator_loss="saturating"), "local")
+    for line in folder.rounds()[1:]:
+        assert all(client["loss"] < 0 for client in line["clients"])  # log(1 - D(G(z))) is never positive
+
+
 @pytest.mark.parametrize("changes", [{}, {"fedgan__loss": "wgan-gp"}, {"defense__audit": "critic"}])
 def test_a_run_that_was_interrupted_ends_as_one_that_was_not(
     changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
