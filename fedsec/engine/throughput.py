@@ -36,6 +36,7 @@ def measure(client: BenignClient, largest: int) -> dict[int, float]:
     together = grouped is not None and (on_gpu or splits_batches(grouped, client.task.device))
     batch = min(client.task.settings.batch_size, len(client.task.labels))
     rates: dict[int, float] = {}
+    _seconds(client, 1, batch, steps=1)  # the first step of all may compile something
     for size in sizes:
         if size > 1 and (size > largest or not together):
             break

@@ -23,6 +23,13 @@ class Normalisation:
         return images.float().sub_(mean).div_(std).contiguous(memory_format=torch.channels_last)
 
 
+def values_of_bytes(normalise: Normalisation) -> NDArray[np.float32]:
+    """Return what ``normalise`` makes of every byte in each channel, (C, 256)."""
+    every = torch.arange(256, dtype=torch.uint8).view(256, 1, 1, 1).expand(-1, len(normalise.mean), 1, 1)
+    values: NDArray[np.float32] = normalise(every).view(256, -1).t().contiguous().numpy()
+    return values
+
+
 def on_device(
     images: NDArray[np.uint8], labels: NDArray[np.int64], device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor]:

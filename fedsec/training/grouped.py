@@ -18,6 +18,8 @@ import torch
 from torch import fx, nn
 from torch.nn import functional as F
 
+from fedsec.training.chain import read_chain
+
 Form = Literal["images", "features"]
 Tensors = dict[str, torch.Tensor]
 
@@ -46,6 +48,7 @@ class GroupedModel:
         names: the parameters and buffers of a lane, in the order of the state dict.
         parameters: those of them that are trained.
         dtypes: of each of them.
+        chain: the layers, where there is nothing else to it and all of them are trained in float32.
 
     Raises:
         UnsupportedLayerError: one of its layers is not known here.
@@ -56,7 +59,10 @@ class GroupedModel:
         self.names = tuple(self.dtypes)
         self.parameters = tuple(name for name, parameter in model.named_parameters() if parameter.requires_grad)
         self.has_batchnorm = any(isinstance(module, nn.BatchNorm2d) for module in model.modules())
-        self._forward = _Conversion(model, self.names).result()
+        conversion = _Conversion(model, self.names)
+        self._forward = conversion.result()
+        single = set(self.dtypes.values()) == {torch.float32}
+        self.chain = read_chain(model, conversion.traced) if single else None
 
     def __call__(self, images: torch.Tensor, tensors: Tensors, split: int = 1) -> torch.Tensor:
         """Return logits (k, split * N, classes) in training mode; BatchNorm's statistics are updated in place.

@@ -71,7 +71,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch) -> Pretend:
 def test_rates_are_examples_in_a_second(client: BenignClient, pretend: Pretend) -> None:
     asked = pretend(lambda size, steps: 0.01 * size * steps)
     assert measure(client, 5) == pytest.approx({1: 800.0, 2: 800.0, 5: 800.0})
-    assert [steps for size, _, steps in asked if size == 1] == [1, 10, 10]
+    assert [steps for size, _, steps in asked if size == 1] == [1, 1, 10, 10]
     assert {batch for _, batch, _ in asked} == {8}
 
 
@@ -86,7 +86,8 @@ def test_slow_steps_are_measured_once_and_the_first_that_does_not_pay_is_the_las
 ) -> None:
     asked = pretend(lambda size, steps: {1: 1.0, 2: 1.5, 5: 5.0, 10: 1.0}[size] * steps)
     assert measure(client, 10) == pytest.approx({1: 8.0, 2: 16 / 1.5, 5: 8.0})
-    assert asked == [(1, 8, 1), (2, 8, 1), (5, 8, 1)]
+    first = (1, 8, 1)  # in which something may be compiled
+    assert asked == [first, (1, 8, 1), (2, 8, 1), (5, 8, 1)]
 
 
 def test_a_size_for_which_there_is_no_memory_is_the_last(client: BenignClient, pretend: Pretend) -> None:
@@ -103,7 +104,7 @@ def test_a_client_with_few_examples_takes_smaller_steps(client: BenignClient, pr
     asked = pretend(lambda size, steps: 0.2)
     few = build_client(config(federation__batch_size=1000), 0)
     measure(few, 1)
-    assert asked == [(1, len(few.task.labels), 1)]
+    assert asked == [(1, len(few.task.labels), 1)] * 2
 
 
 def test_a_network_for_one_client_at_a_time_is_measured_with_one(client: BenignClient) -> None:

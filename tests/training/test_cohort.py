@@ -1,5 +1,6 @@
 """Clients that are trained at once take the steps that each would take alone."""
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -11,6 +12,7 @@ import torch
 from torch import nn
 
 from fedsec.models.classifiers import CLASSIFIERS, build_classifier
+from fedsec.training import cohort
 from fedsec.training.batches import Normalisation, on_device
 from fedsec.training.classifier import TrainingSettings, train_classifier
 from fedsec.training.cohort import Member, Trained, splits_batches, train_cohort
@@ -30,8 +32,17 @@ FEW = (6, 1, 6)
 Build = Callable[[], nn.Module]
 
 
-def normalised(images: torch.Tensor) -> torch.Tensor:
-    return Normalisation((0.5, 0.4, 0.3), (0.25, 0.3, 0.35))(images)
+normalised = Normalisation((0.5, 0.4, 0.3), (0.25, 0.3, 0.35))
+
+
+@pytest.fixture(params=["compiled", "grouped"])
+def trainer(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What trains a small network on a CPU; the second one does so where numba is missing."""
+    if request.param == "grouped":
+        monkeypatch.setattr(cohort, "_compiled", lambda: None)
+    else:
+        monkeypatch.setattr(cohort, "_Cohort", None)
+    return str(request.param)
 
 
 def in_double(images: torch.Tensor) -> torch.Tensor:
@@ -111,7 +122,7 @@ def test_batchnorm_counts_the_batches_of_each_member() -> None:
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
-def test_a_few_steps_of_lenet_in_single_precision_differ_by_rounding(momentum: float) -> None:
+def test_a_few_steps_of_lenet_in_single_precision_differ_by_rounding(momentum: float, trainer: str) -> None:
     build = partial(build_classifier, "lenet5", 3, 16, 4)
     members = [member_of(build, count, seed, torch.float32) for seed, count in enumerate((10, 7, 8))]
     settings = replace(SETTINGS, epochs=1, momentum=momentum)
@@ -156,13 +167,13 @@ def test_a_frozen_weight_stays_as_it_is() -> None:
     assert np.array_equal(trained.arrays[frozen], member.start[frozen])
 
 
-def test_arrays_of_another_precision_become_the_network_s() -> None:
+def test_arrays_of_another_precision_become_the_network_s(trainer: str) -> None:
     model, members = lenets([5], torch.float64)
     [trained] = together(model, members, normalised, SETTINGS)
     assert {str(array.dtype) for array in trained.arrays} == {"float32"}
 
 
-def test_what_is_not_a_number_stays_in_its_lane() -> None:
+def test_what_is_not_a_number_stays_in_its_lane(trainer: str) -> None:
     model, members = lenets([6, 6, 6])
     [before, _, after] = together(model, members, normalised, SETTINGS)
     broken = [np.full_like(array, np.nan) for array in members[1].start]
@@ -172,6 +183,35 @@ def test_what_is_not_a_number_stays_in_its_lane() -> None:
         assert bits(untouched) == bits(now)
     assert np.isnan(trained[1].loss)
     assert all(np.isnan(array).all() for array in trained[1].arrays[-2:])
+
+
+def test_the_part_of_the_examples_that_is_drawn_is_the_same_by_either_trainer(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, members = lenets([9, 4])
+    members = [replace(member, most=5) for member in members]
+    settings = replace(SETTINGS, momentum=0.9)
+    compiled = together(model, members, normalised, settings)
+    monkeypatch.setattr(cohort, "_compiled", lambda: None)
+    for ours, grouped in zip(compiled, together(model, members, normalised, settings), strict=True):
+        assert_same(ours, grouped, atol=1e-5)
+
+
+def test_a_label_that_is_no_class_is_refused(trainer: str) -> None:
+    model, [member] = lenets([5])
+    with pytest.raises((ValueError, IndexError), match=r"labels are 0 to 3, got \d to 4|Target 4 is out of bounds"):
+        together(model, [replace(member, labels=np.array([0, 1, 2, 3, 4]))], normalised, SETTINGS)
+
+
+def test_numba_that_is_missing_is_done_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    cohort._compiled.cache_clear()
+    monkeypatch.setitem(sys.modules, "fedsec.training.compiled_chain", None)
+    assert cohort._compiled() is None
+    cohort._compiled.cache_clear()
+
+
+def test_another_optimiser_is_refused() -> None:
+    model, members = lenets([3])
+    with pytest.raises(ValueError, match="a cohort is trained by 'sgd', got 'adam'"):
+        together(model, members, normalised, replace(SETTINGS, optimiser="adam"))
 
 
 def test_members_without_examples_are_refused() -> None:
