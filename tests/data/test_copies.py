@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from fedsec.data.copies import SHIFT, moved, repeated
+from fedsec.data import copies
+from fedsec.data.copies import SHIFT, moved, placed, repeated
 
 IMAGES = np.arange(6 * 64, dtype=np.uint64).reshape(6, 1, 8, 8).astype(np.uint8)
 LABELS = np.array([0, 0, 0, 0, 2, 2])
@@ -60,3 +62,28 @@ def test_nothing_wanted_is_nothing_made(make: object) -> None:
     images, labels = make(IMAGES, LABELS, np.zeros(3, np.int64), np.random.default_rng(0))  # type: ignore[operator]
     assert images.shape == (0, 1, 8, 8)
     assert labels.shape == (0,)
+
+
+@pytest.mark.parametrize(("height", "width", "channels"), [(28, 28, 1), (32, 32, 3), (16, 24, 2)])
+def test_images_are_placed_as_torchvision_places_them_within_a_border(height: int, width: int, channels: int) -> None:
+    from torchvision.transforms.v2 import InterpolationMode
+    from torchvision.transforms.v2 import functional as vision
+
+    rng, number, margin = np.random.default_rng(3), 20, 16
+    images = rng.integers(0, 256, (number, channels, height, width), np.uint8)
+    angles, shears = (rng.uniform(-degrees, degrees, number) for degrees in (10, 5))
+    shifts, scales = rng.integers(-2, 3, (number, 2)).astype(np.float64), rng.uniform(0.9, 1.1, number)
+    ours = placed(images, np.radians(angles), shifts, scales, np.radians(shears))
+    for place, image in enumerate(ours):
+        padded = vision.pad(torch.from_numpy(images[place]), [margin], padding_mode="edge")
+        theirs = vision.affine(
+            padded, angles[place], shifts[place].tolist(), scales[place], [shears[place], 0], InterpolationMode.BILINEAR
+        )[:, margin:-margin, margin:-margin].numpy()
+        assert np.abs(image.astype(int) - theirs).max() <= 1
+
+
+def test_how_many_are_moved_at_once_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = np.array([30, 0, 11])
+    whole, _ = moved(IMAGES, LABELS, wanted, np.random.default_rng(4))
+    monkeypatch.setattr(copies, "AT_ONCE", 7)
+    assert_array_equal(whole, moved(IMAGES, LABELS, wanted, np.random.default_rng(4))[0])
