@@ -1,6 +1,9 @@
 """Small image networks that are a chain: convolutions, each with or without pooling and ReLU, then linear layers."""
 
+import importlib
 from dataclasses import dataclass, replace
+from functools import cache
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -47,6 +50,15 @@ class Chain:
 
     convolutions: tuple[Convolution, ...]
     linears: tuple[Linear, ...]
+
+
+@cache
+def compiled() -> ModuleType | None:
+    """Return :mod:`.compiled_chain`, or ``None`` where there is no numba."""
+    try:
+        return importlib.import_module("fedsec.training.compiled_chain")
+    except ImportError:
+        return None
 
 
 def read_chain(model: nn.Module, traced: fx.GraphModule) -> Chain | None:

@@ -5,11 +5,8 @@ different numbers of examples are at different places of their epochs: those who
 take a step together, and a client that is done drops out of the model.
 """
 
-import importlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from types import ModuleType
 
 import numpy as np
 import torch
@@ -17,7 +14,7 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from fedsec.training.batches import Normalisation, epoch_order, values_of_bytes
-from fedsec.training.chain import Chain
+from fedsec.training.chain import Chain, compiled
 from fedsec.training.classifier import TrainingSettings
 from fedsec.training.grouped import GroupedModel, Tensors
 
@@ -79,7 +76,7 @@ def train_cohort(
         raise ValueError(f"a cohort is trained by 'sgd', got '{settings.optimiser}'")
     if not all(len(member.labels) for member in members):
         raise ValueError("every member of a cohort must have examples to train on")
-    if device.type == "cpu" and model.chain is not None and _compiled():
+    if device.type == "cpu" and model.chain is not None and compiled():
         return [_train_compiled(model, model.chain, member, normalise, settings) for member in members]
     order = sorted(range(len(members)), key=lambda index: -members[index].epoch)
     cohort = _Cohort(model, [members[index] for index in order], normalise, settings, device)
@@ -92,15 +89,6 @@ def splits_batches(model: GroupedModel, device: torch.device) -> bool:
     return device.type == "cpu" and not model.has_batchnorm
 
 
-@cache
-def _compiled() -> ModuleType | None:
-    """Return the compiled training, or ``None`` where numba is missing."""
-    try:
-        return importlib.import_module("fedsec.training.compiled_chain")
-    except ImportError:
-        return None
-
-
 def _train_compiled(
     model: GroupedModel, chain: Chain, member: Member, normalise: Normalisation, settings: TrainingSettings
 ) -> Trained:
@@ -109,13 +97,13 @@ def _train_compiled(
 
     start, values = dict(zip(model.names, member.start, strict=True)), values_of_bytes(normalise)
     pace = settings.batch_size, settings.learning_rate, settings.momentum
-    compiled = CompiledChain(chain, start, member.images, member.labels, values, *pace)
+    network = CompiledChain(chain, start, member.images, member.labels, values, *pace)
     batches, total = _batches(member, settings, torch.device("cpu")), 0.0
     for number, batch in enumerate(batches):
         if number % (len(batches) // settings.epochs) == 0:
             total = 0.0
-        total += compiled.step(batch.numpy())
-    weights = compiled.weights()
+        total += network.step(batch.numpy())
+    weights = network.weights()
     return Trained([weights[name] for name in model.names], total / member.epoch)
 
 

@@ -70,6 +70,18 @@ class CompiledChain:
         Raises:
             ValueError: there are none or too many, or one of them is no example.
         """
+        features = self._forward(chosen)
+        loss: float = cross_entropy(features, self.labels, chosen, self.linears[-1].slopes[: len(features)])
+        self._backward(len(features))
+        return loss
+
+    def logits(self, chosen: NDArray[np.int64]) -> Floats:
+        """Return what the network makes of the ``chosen`` examples (B,), (B, outputs); for limits see :meth:`step`."""
+        by_lane = self._forward(chosen).transpose(0, 2, 1)
+        return by_lane.reshape(-1, by_lane.shape[2])[: len(chosen)]
+
+    def _forward(self, chosen: NDArray[np.int64]) -> Floats:
+        """Return the logits (groups, outputs, 16)."""
         if not 0 < len(chosen) <= self.batch_size:
             raise ValueError(f"a step takes 1 to {self.batch_size} examples, got {len(chosen)}")
         if chosen.min() < 0 or chosen.max() >= len(self.labels):
@@ -83,9 +95,7 @@ class CompiledChain:
         features = self.features[:groups].reshape(groups, -1, LANES)
         for linear in self.linears:
             features = linear.forward(features)
-        loss: float = cross_entropy(features, self.labels, chosen, self.linears[-1].slopes[:groups])
-        self._backward(groups)
-        return loss
+        return features
 
     def _result_of(self, following: "CompiledConvolution | None", group: int) -> tuple[Floats, int]:
         """Return where a convolution's result goes, and the width of the border there."""

@@ -17,10 +17,15 @@ from fedsec.metrics.classification import (
     of_source,
     untargeted_backdoor_accuracy,
 )
-from fedsec.training.batches import Normalisation, on_device
+from fedsec.training.batches import Normalisation, on_device, values_of_bytes
+from fedsec.training.chain import Chain, compiled
+from fedsec.training.grouped import group_model
 from fedsec.training.parameters import set_arrays
 
 BATCH = 500
+
+AT_ONCE = 64
+"""The same where the network is compiled: what goes through it stays near the core."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,22 @@ def predict(
     return np.concatenate(predictions), total / len(labels)
 
 
+def predict_compiled(
+    chain: Chain,
+    arrays: Mapping[str, NDArray[np.generic]],
+    images: NDArray[np.uint8],
+    labels: NDArray[np.int64],
+    normalise: Normalisation,
+) -> tuple[NDArray[np.int64], float]:
+    """Return what :func:`predict` does, up to rounding, for a network that can be compiled and has these arrays."""
+    from fedsec.training.compiled_chain import CompiledChain
+
+    network = CompiledChain(chain, arrays, images, labels, values_of_bytes(normalise), AT_ONCE, rate=0.0)
+    batches = np.split(np.arange(len(labels)), range(AT_ONCE, len(labels), AT_ONCE))
+    logits = torch.from_numpy(np.concatenate([network.logits(batch) for batch in batches]))
+    return logits.argmax(1).numpy(), float(F.cross_entropy(logits, torch.from_numpy(labels)))
+
+
 class Evaluator:
     """Measures global models on the test set, and on its triggered images.
 
@@ -85,6 +106,8 @@ class Evaluator:
         self.num_classes = num_classes
         self.normalise = normalise
         self.pairs = pairs
+        grouped = group_model(model) if device.type == "cpu" and compiled() else None
+        self.chain = grouped.chain if grouped is not None else None
         self.clean = on_device(images, labels, device)
         wanted = [np.ones(len(self.labels), bool)] if pairs is None else [of_source(self.labels, *p) for p in pairs]
         chosen = np.flatnonzero(np.any(wanted, axis=0))
@@ -92,21 +115,29 @@ class Evaluator:
 
     def __call__(self, arrays: Mapping[str, NDArray[np.generic]]) -> Evaluation:
         """Return the accuracies of the model with these arrays."""
-        set_arrays(self.model, [arrays[name] for name in self.model.state_dict()])
-        predicted, loss = predict(self.model, *self.clean, self.normalise)
+        if self.chain is None:
+            set_arrays(self.model, [arrays[name] for name in self.model.state_dict()])
+        predicted, loss = self._predict(arrays, *self.clean)
         return Evaluation(
             main_task_accuracy(predicted, self.labels),
-            self._backdoor_accuracy(),
+            self._backdoor_accuracy(arrays),
             loss,
             class_accuracies(predicted, self.labels, self.num_classes),
         )
 
-    def _backdoor_accuracy(self) -> float | None:
+    def _backdoor_accuracy(self, arrays: Mapping[str, NDArray[np.generic]]) -> float | None:
         images, labels = self.triggered
         if not len(labels):
             return None
-        fooled, _ = predict(self.model, images, labels, self.normalise)
+        fooled, _ = self._predict(arrays, images, labels)
         own = labels.cpu().numpy()
         if self.pairs is None:
             return untargeted_backdoor_accuracy(fooled, own)
         return mean_backdoor_accuracy(fooled, own, self.pairs)
+
+    def _predict(
+        self, arrays: Mapping[str, NDArray[np.generic]], images: torch.Tensor, labels: torch.Tensor
+    ) -> tuple[NDArray[np.int64], float]:
+        if self.chain is None:
+            return predict(self.model, images, labels, self.normalise)
+        return predict_compiled(self.chain, arrays, images.numpy(), labels.numpy(), self.normalise)

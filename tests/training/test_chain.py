@@ -1,5 +1,6 @@
 """Which networks are a chain of convolutions and linear layers, and how they are read."""
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,7 @@ from torch import fx, nn
 from torch.nn import functional as F
 
 from fedsec.models.classifiers import build_classifier
-from fedsec.training.chain import Chain, Convolution, Linear, read_chain
+from fedsec.training.chain import Chain, Convolution, Linear, compiled, read_chain
 
 
 class Flatten(nn.Module):
@@ -164,3 +165,12 @@ def test_shared_weights_are_none() -> None:
     assert read_network(whole) is None
     other.weight = nn.Parameter(torch.ones(18, 18))
     assert read_network(whole) is not None
+
+
+def test_numba_that_is_missing_is_done_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled.cache_clear()
+    monkeypatch.setitem(sys.modules, "fedsec.training.compiled_chain", None)
+    assert compiled() is None
+    compiled.cache_clear()
+    monkeypatch.undo()
+    assert compiled() is not None

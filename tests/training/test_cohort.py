@@ -1,6 +1,5 @@
 """Clients that are trained at once take the steps that each would take alone."""
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -39,7 +38,7 @@ normalised = Normalisation((0.5, 0.4, 0.3), (0.25, 0.3, 0.35))
 def trainer(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """What trains a small network on a CPU; the second one does so where numba is missing."""
     if request.param == "grouped":
-        monkeypatch.setattr(cohort, "_compiled", lambda: None)
+        monkeypatch.setattr(cohort, "compiled", lambda: None)
     else:
         monkeypatch.setattr(cohort, "_Cohort", None)
     return str(request.param)
@@ -190,7 +189,7 @@ def test_the_part_of_the_examples_that_is_drawn_is_the_same_by_either_trainer(mo
     members = [replace(member, most=5) for member in members]
     settings = replace(SETTINGS, momentum=0.9)
     compiled = together(model, members, normalised, settings)
-    monkeypatch.setattr(cohort, "_compiled", lambda: None)
+    monkeypatch.setattr(cohort, "compiled", lambda: None)
     for ours, grouped in zip(compiled, together(model, members, normalised, settings), strict=True):
         assert_same(ours, grouped, atol=1e-5)
 
@@ -199,13 +198,6 @@ def test_a_label_that_is_no_class_is_refused(trainer: str) -> None:
     model, [member] = lenets([5])
     with pytest.raises((ValueError, IndexError), match=r"labels are 0 to 3, got \d to 4|Target 4 is out of bounds"):
         together(model, [replace(member, labels=np.array([0, 1, 2, 3, 4]))], normalised, SETTINGS)
-
-
-def test_numba_that_is_missing_is_done_without(monkeypatch: pytest.MonkeyPatch) -> None:
-    cohort._compiled.cache_clear()
-    monkeypatch.setitem(sys.modules, "fedsec.training.compiled_chain", None)
-    assert cohort._compiled() is None
-    cohort._compiled.cache_clear()
 
 
 def test_another_optimiser_is_refused() -> None:

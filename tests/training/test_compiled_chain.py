@@ -93,14 +93,15 @@ class Oracle:
         self.optimiser = torch.optim.SGD(self.weights.values(), rate, momentum)
 
     def step(self, chosen: NDArray[np.int64]) -> float:
-        images, values = self.given.images[chosen], self.given.values
-        pixels = [values[channel, images[:, channel]] for channel in range(images.shape[1])]
-        logits = self.logits(torch.from_numpy(np.stack(pixels, axis=1)).double())
-        loss = F.cross_entropy(logits, torch.from_numpy(self.given.labels[chosen]))
+        loss = F.cross_entropy(self.logits(self.pixels(chosen)), torch.from_numpy(self.given.labels[chosen]))
         self.optimiser.zero_grad()
         loss.backward()
         self.optimiser.step()
         return float(loss.detach()) * len(chosen)
+
+    def pixels(self, chosen: NDArray[np.int64]) -> torch.Tensor:
+        images, values = self.given.images[chosen], self.given.values
+        return torch.from_numpy(np.stack([values[c, images[:, c]] for c in range(images.shape[1])], axis=1)).double()
 
     def logits(self, x: torch.Tensor) -> torch.Tensor:
         for layer in self.chain.convolutions:
@@ -133,6 +134,16 @@ def assert_same_steps(case: Case, batches: Sequence[NDArray[np.int64]], momentum
         assert (found[name].dtype, found[name].shape) == (np.float32, tuple(expected.shape))
         np.testing.assert_allclose(found[name], expected.detach().numpy(), rtol=0, atol=2e-6, err_msg=name)
         assert not np.array_equal(found[name], given.weights[name]), f"{name} was not trained"
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_logits_are_those_of_torch(case: str) -> None:
+    given = examples_of(CASES[case])
+    network, oracle = compiled(CASES[case], given), Oracle(CASES[case].chain(), given, 0.05, 0.0)
+    for chosen in (np.arange(40), np.arange(3), np.arange(40)[::-1].copy()):
+        pixels = oracle.pixels(chosen)
+        np.testing.assert_allclose(network.logits(chosen), oracle.logits(pixels).detach().numpy(), rtol=0, atol=1e-5)
+    assert all(np.array_equal(array, given.weights[name]) for name, array in network.weights().items())
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])

@@ -1,6 +1,7 @@
 """What the evaluator says is what counting by hand says."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,9 +9,10 @@ import torch
 from torch import nn
 
 from fedsec.attacks.triggers import make_trigger
+from fedsec.models.classifiers import build_classifier
 from fedsec.training import evaluation
 from fedsec.training.batches import Normalisation
-from fedsec.training.evaluation import Evaluator, predict
+from fedsec.training.evaluation import Evaluation, Evaluator, predict
 from fedsec.training.parameters import get_arrays
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (37, 1, 6, 6), np.uint8)
@@ -129,3 +131,24 @@ def test_prediction_uses_the_statistics_of_batch_norm_and_changes_none() -> None
     before = get_arrays(model)
     predict(model, torch.from_numpy(IMAGES), torch.from_numpy(LABELS), NORMALISE)
     assert all(np.array_equal(array, before[key]) for key, array in get_arrays(model).items())
+
+
+def test_a_network_that_can_be_compiled_is_measured_alike_by_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(5)
+    images, labels = rng.integers(0, 256, (203, 1, 28, 28), np.uint8), rng.integers(0, 10, 203)
+    trigger = make_trigger("patch", (1, 28, 28), size=3, corner="top-left")
+    arrays = get_arrays(build_classifier("lenet5", 1, 28, 10, seed=4))
+
+    def measured() -> Evaluation:
+        fresh = build_classifier("lenet5", 1, 28, 10)
+        return Evaluator(fresh, images, labels, 10, NORMALISE, trigger, [(1, 3), (2, 0)], CPU)(arrays)
+
+    calls = []
+    real = evaluation.predict_compiled
+    monkeypatch.setattr(evaluation, "predict_compiled", lambda *given: calls.append(1) or real(*given))
+    ours = measured()
+    monkeypatch.setattr(evaluation, "compiled", lambda: None)
+    by_torch = measured()
+    assert len(calls) == 2  # the clean images and the triggered ones
+    assert ours.loss == pytest.approx(by_torch.loss, rel=1e-6)
+    assert replace(ours, loss=0.0) == replace(by_torch, loss=0.0)
