@@ -155,8 +155,7 @@ def _made(config: RunConfig, partition: int, held: Holding, wanted: Counts, devi
     start = time.perf_counter()
     if config.data.balance == "augment":
         rng = generator(config.run.seed, Purpose.FILLING, 0, partition)
-        with one_thread():  # an image is too small to be shared out
-            made = Made(*moved(held.images, held.labels, wanted, rng), {"note": ""})
+        made = Made(*moved(held.images, held.labels, wanted, rng), {"note": ""})
     else:
         made = _from_gan(config, partition, held, wanted, device)
     about = {**made.about, "seconds": time.perf_counter() - start}
