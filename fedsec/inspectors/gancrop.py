@@ -85,20 +85,20 @@ class GancropInspector:
         clock = [time.perf_counter()]
         about = self.watch.learn(seen, rng)
         clock.append(time.perf_counter())
-        scores = self.watch.scores(seen)
-        called = int((scores > 0.0).sum())
+        told = self.watch.scores(seen)
         clock.append(time.perf_counter())
-        ranking = self._with_carriers(seen, scores)
+        ranking, _ = self._with_carriers(seen, told)
         trusted = self.public.load(_average(seen, least_suspicious(ranking)))
         found = self._find(seen, candidates(ranking), trusted, rng)
         clock.append(time.perf_counter())
-        scores = self._with_carriers(seen, scores)
+        scores, carried = self._with_carriers(seen, told)
         suspects = scores > 0.0
         clock.append(time.perf_counter())
         repairs = self._repairs(seen, np.flatnonzero(suspects).tolist(), found, trusted, rng)
         clock.append(time.perf_counter())
         stages = dict(zip(("learn", "detect", "recover", "carriers", "repair"), np.diff(clock).tolist(), strict=True))
-        report = {**about, "called": called, "suspects": int(suspects.sum()), "seconds": stages}
+        report = {**about, "called": int((told > 0.0).sum()), "suspects": int(suspects.sum()), "seconds": stages}
+        report |= {"scores": _by_client(seen, told), "carried": _by_client(seen, carried)}
         report["repairs"] = [repair.report for repair in repairs]
         known = self.repairer.known if suspects.any() else None
         return _findings(seen, scores, suspects, repairs, report, known)
@@ -110,12 +110,14 @@ class GancropInspector:
         generator = torch.Generator().manual_seed(int(rng.integers(2**63 - 1)))
         return self.repairer.find(_average(seen, rows), trusted, generator)
 
-    def _with_carriers(self, seen: Inspected, scores: Vector) -> Vector:
-        """Return the scores, above 0 for those too whose models the last trigger that stood out works on."""
+    def _with_carriers(self, seen: Inspected, scores: Vector) -> tuple[Vector, Vector]:
+        """Return the scores, above 0 for those too whose models the last trigger that stood out works on; and how often
+        it does, in percent, empty without one.
+        """
         if self.repairer.known is None:
-            return scores
+            return scores, np.empty(0)
         found = rates(self.public, seen, self.repairer.known)
-        return np.maximum(scores, (found - bound(found)) / 100.0)
+        return np.maximum(scores, (found - bound(found)) / 100.0), found
 
     def _repairs(
         self, seen: Inspected, rows: list[int], found: Found | None, trusted: PixelNetwork, rng: np.random.Generator
@@ -202,6 +204,10 @@ def _mean(deltas: NDArray[np.float32], chosen: BoolVector) -> Vector:
     if not chosen.any():
         return np.zeros(deltas.shape[1])
     return np.asarray(np.einsum("n,nd->d", chosen / chosen.sum(), deltas, dtype=np.float64))
+
+
+def _by_client(seen: Inspected, values: Vector) -> dict[str, float]:
+    return {str(int(node)): round(float(value), 3) for node, value in zip(seen.updates.node_ids, values, strict=False)}
 
 
 def _row(seen: Inspected, arrays: Arrays) -> NDArray[np.float32]:

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from fedsec.training.batches import Normalisation
+from fedsec.training.chain import Chain, compiled
+from fedsec.training.evaluation import predict_compiled
+from fedsec.training.grouped import group_model
 from fedsec.training.parameters import get_arrays, set_arrays
 
 Arrays = Mapping[str, NDArray[np.generic]]
@@ -56,6 +59,7 @@ class PublicData:
         num_classes: number of classes.
         normalise: turns bytes into what the network takes.
         device: where to compute.
+        chain: the network's layers where it is trained and asked by compiled code, which takes images as bytes.
     """
 
     network: nn.Module
@@ -64,6 +68,7 @@ class PublicData:
     num_classes: int
     normalise: Normalisation
     device: torch.device
+    chain: Chain | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         """Check that every class has an image, and mix the classes where they are not.
@@ -81,6 +86,8 @@ class PublicData:
             order = _in_turn(self.labels)
             object.__setattr__(self, "images", np.asarray(self.images[order]))
             object.__setattr__(self, "labels", np.asarray(self.labels[order]))
+        if self.device.type == "cpu" and compiled() and (grouped := group_model(self.network)) is not None:
+            object.__setattr__(self, "chain", grouped.chain)
 
     def load(self, arrays: Arrays) -> PixelNetwork:
         """Return a network of its own with these arrays, on the device."""
@@ -91,6 +98,15 @@ class PublicData:
     def arrays_of(self, network: PixelNetwork) -> dict[str, NDArray[np.generic]]:
         """Return the arrays of a network that :meth:`load` made."""
         return get_arrays(network.network)
+
+    def classes_of(self, arrays: Arrays, images: NDArray[np.uint8]) -> NDArray[np.int64]:
+        """Return what a network with these arrays takes images (N, C, H, W) for, (N,)."""
+        if self.chain is not None:
+            return predict_compiled(self.chain, arrays, images, np.zeros(len(images), np.int64), self.normalise)[0]
+        network = self.load(arrays).eval()
+        with torch.no_grad():
+            parts = torch.split(torch.from_numpy(images).to(self.device), 500)
+            return torch.cat([network(part.float().div_(255)).argmax(1) for part in parts]).cpu().numpy()
 
     def pixels(self, most: int | None = None) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the images as float32 in [0, 1] and their labels, on the device: all, or the first ``most``."""

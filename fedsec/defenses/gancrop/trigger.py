@@ -57,6 +57,13 @@ def stamp(images: torch.Tensor, mask: torch.Tensor, pattern: torch.Tensor) -> to
     return images + mask * (pattern - images)
 
 
+def as_bytes(images: NDArray[np.uint8], trigger: RecoveredTrigger) -> NDArray[np.uint8]:
+    """Return bytes (N, C, H, W) stamped with a trigger, rounded."""
+    made = stamp(torch.from_numpy(images) / 255, torch.from_numpy(trigger.mask), torch.from_numpy(trigger.pattern))
+    result: NDArray[np.uint8] = made.mul_(255).round_().to(torch.uint8).numpy()
+    return result
+
+
 def overlap(mask: NDArray[np.float32], true: NDArray[np.bool_], threshold: float = 0.5) -> float:
     """Return the intersection over union of the pixels where ``mask`` exceeds ``threshold`` and the ``true`` ones."""
     found = mask > threshold
