@@ -47,6 +47,7 @@ bench: $(VENV)/installed ## measure speed, as ratios to peers and limits in one 
 	$(BIN)/python -m benchmarks.aggregation $(if $(OUT),--out $(OUT))
 	$(BIN)/python -m benchmarks.rounds $(if $(OUT),--out $(OUT))
 	$(BIN)/python -m benchmarks.overhead $(if $(OUT),--out $(OUT))
+	$(BIN)/python -m benchmarks.training $(if $(OUT),--out $(OUT))
 	$(BIN)/python -m benchmarks.together --runs 4 --examples 6000 $(if $(OUT),--out $(OUT))
 	$(BIN)/python -m benchmarks.gan $(if $(OUT),--out $(OUT))
 
