@@ -77,7 +77,7 @@ def gancrop(study: Study, place: int, seed: int) -> Attempt:
     arrays, shadow = models.arrays[place], models.shadows[place]
     recovery = RecoveryOptions()
     clean = [models.arrays[row] for row in np.flatnonzero(models.kinds == CLEAN).tolist() if row != place]
-    trusted = study.public.load(mean_model(study.layout.sent, clean))
+    trusted = mean_model(study.layout.sent, clean)
     start = time.perf_counter()
     repairer = Repairer(study.public, recovery, UnlearningOptions(), recovery.steps)
     generator = torch.Generator().manual_seed(seed)
@@ -85,7 +85,8 @@ def gancrop(study: Study, place: int, seed: int) -> Attempt:
     repaired = repairer.repair(arrays, found, generator)
     seconds = time.perf_counter() - start
     target = None if found.recovery is None else found.recovery.target
-    mask = None if found.recovery is None or target is None else found.recovery.triggers[target].mask
+    outstanding = None if found.recovery is None else found.recovery.outstanding
+    mask = None if outstanding is None else outstanding.mask
     unlearned = found.report.get("unlearned") or [{}]
     before = _measured(study, arrays, shadow)
     after = (nan, nan) if repaired.arrays is None else _measured(study, repaired.arrays, shadow)

@@ -6,7 +6,7 @@ mostly, so a model that the detector let through is told by it; it costs a forwa
 
 import numpy as np
 
-from fedsec.defenses.gancrop.trigger import RecoveredTrigger, as_bytes
+from fedsec.defenses.gancrop.trigger import RecoveredTrigger
 from fedsec.defenses.updates import Vector
 from fedsec.inspectors.public import PublicData
 from fedsec.strategies.inspecting import Inspected
@@ -24,12 +24,8 @@ global model has already fools the honest ones too, though less than those that 
 
 def rates(public: PublicData, seen: Inspected, trigger: RecoveredTrigger) -> Vector:
     """Return the percent of stamped images that each client's model takes for the trigger's target, (n,)."""
-    images, labels = public.images[:TRIED], public.labels[:TRIED]
-    stamped = as_bytes(images[labels != trigger.target], trigger)
-    if not len(stamped):
-        return np.zeros(len(seen.updates))
-    taken = [public.classes_of(seen.model_of(row), stamped) == trigger.target for row in range(len(seen.updates))]
-    return np.asarray(100.0 * np.mean(taken, axis=1))
+    found = [public.success_of(seen.model_of(row), trigger, TRIED) for row in range(len(seen.updates))]
+    return np.nan_to_num(np.array(found, np.float64))
 
 
 def bound(found: Vector) -> float:

@@ -14,7 +14,7 @@ from fedsec.defenses.gancrop.trigger import RecoveredTrigger
 from fedsec.defenses.gancrop.unlearning import UnlearningOptions
 from fedsec.defenses.updates import BoolVector, Vector, Verdict
 from fedsec.inspectors.carriers import bound, rates
-from fedsec.inspectors.public import PixelNetwork, PublicData
+from fedsec.inspectors.public import PublicData
 from fedsec.inspectors.repair import Found, Repairer
 from fedsec.inspectors.shadows import ShadowMaker
 from fedsec.inspectors.watch import Watch, WatchOptions
@@ -88,7 +88,7 @@ class GancropInspector:
         told = self.watch.scores(seen)
         clock.append(time.perf_counter())
         ranking, _ = self._with_carriers(seen, told)
-        trusted = self.public.load(_average(seen, least_suspicious(ranking)))
+        trusted = _average(seen, least_suspicious(ranking))
         found = self._find(seen, candidates(ranking), trusted, rng)
         clock.append(time.perf_counter())
         scores, carried = self._with_carriers(seen, told)
@@ -103,7 +103,7 @@ class GancropInspector:
         known = self.repairer.known if suspects.any() else None
         return _findings(seen, scores, suspects, repairs, report, known)
 
-    def _find(self, seen: Inspected, rows: list[int], trusted: PixelNetwork, rng: np.random.Generator) -> Found | None:
+    def _find(self, seen: Inspected, rows: list[int], trusted: Arrays, rng: np.random.Generator) -> Found | None:
         """Return what is recovered from the average of some models; ``None`` without any."""
         if not rows or self.options.repair == "none":
             return None
@@ -120,7 +120,7 @@ class GancropInspector:
         return np.maximum(scores, (found - bound(found)) / 100.0), found
 
     def _repairs(
-        self, seen: Inspected, rows: list[int], found: Found | None, trusted: PixelNetwork, rng: np.random.Generator
+        self, seen: Inspected, rows: list[int], found: Found | None, trusted: Arrays, rng: np.random.Generator
     ) -> list["_Repair"]:
         if not rows or self.options.repair == "none":
             return []

@@ -9,9 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from fedsec.defenses.gancrop.trigger import RecoveredTrigger, as_bytes
 from fedsec.training.batches import Normalisation
 from fedsec.training.chain import Chain, compiled
-from fedsec.training.evaluation import predict_compiled
+from fedsec.training.evaluation import compiled_logits
 from fedsec.training.grouped import group_model
 from fedsec.training.parameters import get_arrays, set_arrays
 
@@ -99,14 +100,27 @@ class PublicData:
         """Return the arrays of a network that :meth:`load` made."""
         return get_arrays(network.network)
 
+    @torch.no_grad()
+    def logits_of(self, arrays: Arrays, images: NDArray[np.uint8]) -> torch.Tensor:
+        """Return what a network with these arrays makes of images (N, C, H, W), N > 0: (N, K), on the CPU."""
+        if self.chain is not None:
+            return compiled_logits(self.chain, arrays, images, self.normalise)
+        network = self.load(arrays).eval()
+        parts = torch.split(torch.from_numpy(np.array(images)).to(self.device), 500)
+        return torch.cat([network(part.float().div_(255)) for part in parts]).cpu()
+
     def classes_of(self, arrays: Arrays, images: NDArray[np.uint8]) -> NDArray[np.int64]:
         """Return what a network with these arrays takes images (N, C, H, W) for, (N,)."""
-        if self.chain is not None:
-            return predict_compiled(self.chain, arrays, images, np.zeros(len(images), np.int64), self.normalise)[0]
-        network = self.load(arrays).eval()
-        with torch.no_grad():
-            parts = torch.split(torch.from_numpy(images).to(self.device), 500)
-            return torch.cat([network(part.float().div_(255)).argmax(1) for part in parts]).cpu().numpy()
+        if not len(images):
+            return np.empty(0, np.int64)
+        classes: NDArray[np.int64] = self.logits_of(arrays, images).argmax(1).numpy()
+        return classes
+
+    def success_of(self, arrays: Arrays, trigger: RecoveredTrigger, most: int) -> float:
+        """Return the percent of the first ``most`` images, those of the target aside, that a trigger turns, or NaN."""
+        images, labels = self.images[:most], self.labels[:most]
+        taken = self.classes_of(arrays, as_bytes(images[labels != trigger.target], trigger)) == trigger.target
+        return 100.0 * float(taken.mean()) if len(taken) else float("nan")
 
     def pixels(self, most: int | None = None) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the images as float32 in [0, 1] and their labels, on the device: all, or the first ``most``."""

@@ -11,9 +11,10 @@ import torch
 from numpy.typing import NDArray
 
 from fedsec.defenses.gancrop.recovery import Recovery, RecoveryOptions, TriggerGenerator, is_trigger, recover
-from fedsec.defenses.gancrop.trigger import RecoveredTrigger, success_rate
-from fedsec.defenses.gancrop.unlearning import UnlearningOptions, unlearn
-from fedsec.inspectors.public import Arrays, PixelNetwork, PublicData
+from fedsec.defenses.gancrop.trigger import RecoveredTrigger
+from fedsec.defenses.gancrop.unlearning import UnlearningOptions
+from fedsec.inspectors.public import Arrays, PublicData
+from fedsec.inspectors.unlearning import unlearned
 from fedsec.training.parameters import get_arrays, set_arrays
 
 MAKER = "maker."
@@ -31,6 +32,9 @@ FEW = 400
 
 FALLBACK = 5
 """Triggers that are unlearned, the smallest, where no class stands out: such as for a backdoor of one source class."""
+
+NARROW = 9
+"""Recoveries in a row that may try only the class that stood out in the one before."""
 
 MOST_LOST = 3.0
 """Points of accuracy on the public images that a repaired model may lie below what it was before, or below the trusted
@@ -80,6 +84,7 @@ class Repairer:
     Attributes:
         maker: the generator of triggers, where the last recovery found something.
         known: the last trigger that stood out.
+        narrow: how many recoveries in a row tried only its class.
     """
 
     def __init__(
@@ -88,29 +93,28 @@ class Repairer:
         self.public, self.recovery, self.unlearning, self.warm_steps = public, recovery, unlearning, warm_steps
         self.maker: TriggerGenerator | None = None
         self.known: RecoveredTrigger | None = None
-        images, labels = public.pixels()
-        held = max(1, min(MOST_HELD, len(labels) // HELD))
-        self._held, self._learned = (images[:held], labels[:held]), (images[held:], labels[held:])
-        self._few = images[:FEW], labels[:FEW]
+        self.narrow = 0
+        self._held = max(1, min(MOST_HELD, len(public.labels) // HELD))
 
-    def find(self, suspect: Arrays, trusted: PixelNetwork, generator: torch.Generator) -> Found:
+    def find(self, suspect: Arrays, trusted: Arrays, generator: torch.Generator) -> Found:
         """Return the triggers of a suspect model.
+
+        Where the class that stood out before still does, no other is tried, but for every tenth time.
 
         Args:
             suspect: its arrays.
-            trusted: a model to compare with, of the same round and little suspected.
+            trusted: those of a model to compare with, of the same round and little suspected.
             generator: CPU generator of every draw.
         """
-        network = self.public.load(suspect)
-        if problem := self._hopeless(network):
+        if problem := self._hopeless(suspect):
             return Found(None, {"outcome": f"left out: {problem}"})
-        report = {"steps": self._steps()}
-        recovery = self._recover(network, trusted, generator)
+        report: dict[str, Any] = {"steps": self._steps()}
+        recovery = self._search(suspect, trusted, generator)
         if recovery is None:
             return Found(None, report | {"outcome": "left out: the recovery did not converge"})
-        if recovery.target is not None:
-            self.known = recovery.triggers[recovery.target]
-        return Found(recovery, report | described(recovery, chosen(recovery)), self._accuracy(trusted))
+        self.known = recovery.outstanding or self.known
+        report |= {"tried": len(recovery.triggers)} | described(recovery, chosen(recovery))
+        return Found(recovery, report, self._accuracy(trusted))
 
     def repair(self, suspect: Arrays, found: Found, generator: torch.Generator) -> Repaired:
         """Return a suspect model in which the triggers that were found are unlearned.
@@ -120,18 +124,16 @@ class Repairer:
             found: what :meth:`find` returned for it, or for models of which it is the average.
             generator: CPU generator of every draw.
         """
-        network = self.public.load(suspect)
-        problem, before = self._hopeless(network), self._accuracy(network)
+        problem, before = self._hopeless(suspect), self._accuracy(suspect)
         report = found.report | {"accuracy_before": before}
         if found.recovery is None or problem:
             return Repaired(None, report if problem is None else report | {"outcome": f"left out: {problem}"})
         triggers = chosen(found.recovery)
-        loss = unlearn(network, *self._learned, triggers, self.unlearning, generator)
-        after = {"accuracy_after": self._accuracy(network), "success_after": self._success(network, triggers)}
+        arrays, loss = unlearned(self.public, self._held, suspect, triggers, self.unlearning, generator)
+        after = {"accuracy_after": self._accuracy(arrays), "success_after": self._success(arrays, triggers)}
         lowest = min(before, found.trusted_accuracy)
         outcome = _outcome(found.recovery, loss, lowest, after["accuracy_after"], after["success_after"])
-        arrays = None if outcome.startswith("left out") else self.public.arrays_of(network)
-        return Repaired(arrays, report | after | {"outcome": outcome})
+        return Repaired(None if outcome.startswith("left out") else arrays, report | after | {"outcome": outcome})
 
     def state(self) -> dict[str, NDArray[np.generic]]:
         """Return the generator of triggers, and the last trigger that stood out."""
@@ -140,6 +142,7 @@ class Repairer:
         if self.known is not None:
             kept |= {f"{KNOWN}mask": self.known.mask, f"{KNOWN}pattern": self.known.pattern}
             kept[f"{KNOWN}target"] = np.array([self.known.target])
+            kept[f"{KNOWN}narrow"] = np.array([self.narrow])
         return kept
 
     def load_state(self, state: Arrays) -> None:
@@ -148,8 +151,9 @@ class Repairer:
         self.maker = self._new_maker(torch.Generator()) if made else None
         if self.maker is not None:
             set_arrays(self.maker, [made[f"{MAKER}{name}"] for name in self.maker.state_dict()])
-        self.known = None
+        self.known, self.narrow = None, 0
         if f"{KNOWN}mask" in state:
+            self.narrow = int(state[f"{KNOWN}narrow"][0])
             mask, pattern = (state[f"{KNOWN}{name}"].astype(np.float32) for name in ("mask", "pattern"))
             self.known = RecoveredTrigger(int(state[f"{KNOWN}target"][0]), mask, pattern, float("nan"))
 
@@ -158,57 +162,65 @@ class Repairer:
         maker = TriggerGenerator((channels, height, width), self.public.num_classes, generator)
         return maker.to(self.public.device)
 
-    def _recover(self, network: PixelNetwork, trusted: PixelNetwork, generator: torch.Generator) -> Recovery | None:
+    def _search(self, suspect: Arrays, trusted: Arrays, generator: torch.Generator) -> Recovery | None:
+        """Return what is recovered by trying the class that stood out before, else all; ``None`` if it diverges."""
+        if self.maker is not None and self.known is not None and self.narrow < NARROW:
+            found = self._recover(self.maker, suspect, trusted, generator, self.known.target)
+            if found is None or found.target is not None:
+                self.narrow += 1
+                return found
+        self.narrow = 0
+        maker = self.maker or self._new_maker(generator)
+        found = self._recover(maker, suspect, trusted, generator)
+        # From where it found nothing it would not come away.
+        self.maker = None if found is None or found.target is None else maker
+        return found
+
+    def _recover(
+        self,
+        maker: TriggerGenerator,
+        suspect: Arrays,
+        trusted: Arrays,
+        generator: torch.Generator,
+        only: int | None = None,
+    ) -> Recovery | None:
         options = replace(self.recovery, steps=self._steps())
-        if self.maker is None:
-            self.maker = self._new_maker(generator)
-        found = recover(network, *self._few, self.maker, options, generator, trusted)
-        finite = all(bool(torch.isfinite(parameter).all()) for parameter in self.maker.parameters())
-        if not finite or found.target is None:
-            self.maker = None  # from where it found nothing it would not come away
-        return found if finite else None
+        networks, few = [self.public.load(arrays) for arrays in (suspect, trusted)], self.public.pixels(FEW)
+        found = recover(networks[0], *few, maker, options, generator, networks[1], only)
+        if all(bool(torch.isfinite(parameter).all()) for parameter in maker.parameters()):
+            return found
+        self.maker = None
+        return None
 
     def _steps(self) -> int:
         return self.recovery.steps if self.maker is None else self.warm_steps
 
-    def _hopeless(self, network: PixelNetwork) -> str | None:
-        predicted = self._predicted(network)
+    def _hopeless(self, arrays: Arrays) -> str | None:
+        predicted = self._predicted(arrays)
         if predicted is None:
             return "it gives NaN or infinity on the public images"
-        if bool((predicted == predicted[0]).all()):
+        if (predicted == predicted[0]).all():
             return f"it takes every public image for class {int(predicted[0])}"
         return None
 
-    @torch.no_grad()
-    def _predicted(self, network: PixelNetwork) -> torch.Tensor | None:
-        network.eval()
-        logits = torch.cat([network(part) for part in torch.split(self._held[0], 500)])
-        return logits.argmax(1) if bool(logits.isfinite().all()) else None
+    def _predicted(self, arrays: Arrays) -> NDArray[np.int64] | None:
+        logits = self.public.logits_of(arrays, self.public.images[: self._held])
+        return logits.argmax(1).numpy() if bool(logits.isfinite().all()) else None
 
-    def _accuracy(self, network: PixelNetwork) -> float:
-        predicted = self._predicted(network)
-        return float("nan") if predicted is None else 100.0 * float((predicted == self._held[1]).float().mean())
-
-    def _success(self, network: PixelNetwork, triggers: list[RecoveredTrigger]) -> float:
-        if not triggers:
-            return 0.0
-        device = self.public.device
-        return max(
-            success_rate(
-                network,
-                *self._few,
-                torch.from_numpy(trigger.mask).to(device),
-                torch.from_numpy(trigger.pattern).to(device),
-                trigger.target,
-            )
-            for trigger in triggers
+    def _accuracy(self, arrays: Arrays) -> float:
+        predicted = self._predicted(arrays)
+        return (
+            float("nan") if predicted is None else 100.0 * float((predicted == self.public.labels[: self._held]).mean())
         )
+
+    def _success(self, arrays: Arrays, triggers: list[RecoveredTrigger]) -> float:
+        return max((self.public.success_of(arrays, trigger, FEW) for trigger in triggers), default=0.0)
 
 
 def chosen(found: Recovery) -> list[RecoveredTrigger]:
     """Return the triggers to unlearn: that of the class that stands out, or the smallest of those that fool."""
-    if found.target is not None:
-        return [found.triggers[found.target]]
+    if found.outstanding is not None:
+        return [found.outstanding]
     fooling = [trigger for trigger in found.triggers if is_trigger(trigger)]
     return sorted(fooling, key=lambda trigger: trigger.size)[:FALLBACK]
 

@@ -59,20 +59,16 @@ def predict(
     return np.concatenate(predictions), total / len(labels)
 
 
-def predict_compiled(
-    chain: Chain,
-    arrays: Mapping[str, NDArray[np.generic]],
-    images: NDArray[np.uint8],
-    labels: NDArray[np.int64],
-    normalise: Normalisation,
-) -> tuple[NDArray[np.int64], float]:
-    """Return what :func:`predict` does, up to rounding, for a network that can be compiled and has these arrays."""
+def compiled_logits(
+    chain: Chain, arrays: Mapping[str, NDArray[np.generic]], images: NDArray[np.uint8], normalise: Normalisation
+) -> torch.Tensor:
+    """Return what a network that can be compiled makes of ``images`` (N, C, H, W) uint8 with these arrays, (N, K)."""
     from fedsec.training.compiled_chain import CompiledChain
 
-    network = CompiledChain(chain, arrays, images, labels, values_of_bytes(normalise), AT_ONCE, rate=0.0)
-    batches = np.split(np.arange(len(labels)), range(AT_ONCE, len(labels), AT_ONCE))
-    logits = torch.from_numpy(np.concatenate([network.logits(batch) for batch in batches]))
-    return logits.argmax(1).numpy(), float(F.cross_entropy(logits, torch.from_numpy(labels)))
+    unknown = np.zeros(len(images), np.int64)
+    network = CompiledChain(chain, arrays, images, unknown, values_of_bytes(normalise), AT_ONCE, rate=0.0)
+    batches = np.split(np.arange(len(images)), range(AT_ONCE, len(images), AT_ONCE))
+    return torch.from_numpy(np.concatenate([network.logits(batch) for batch in batches]))
 
 
 class Evaluator:
@@ -140,4 +136,5 @@ class Evaluator:
     ) -> tuple[NDArray[np.int64], float]:
         if self.chain is None:
             return predict(self.model, images, labels, self.normalise)
-        return predict_compiled(self.chain, arrays, images.numpy(), labels.numpy(), self.normalise)
+        logits = compiled_logits(self.chain, arrays, images.numpy(), self.normalise)
+        return logits.argmax(1).numpy(), float(F.cross_entropy(logits, labels))

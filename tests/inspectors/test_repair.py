@@ -9,8 +9,7 @@ import torch
 
 from fedsec.defenses.gancrop.recovery import RecoveryOptions
 from fedsec.defenses.gancrop.unlearning import UnlearningOptions
-from fedsec.inspectors.public import PixelNetwork
-from fedsec.inspectors.repair import MOST_LOST, Repaired, Repairer
+from fedsec.inspectors.repair import MOST_LOST, NARROW, Repaired, Repairer
 from fedsec.strategies.inspecting import Arrays
 from tests.backdoored import TARGET, measured, public, trained
 from tests.inspectors.rounds import arrays_of
@@ -24,9 +23,9 @@ def repairer(recovery: RecoveryOptions = QUICK, unlearning: UnlearningOptions = 
     return Repairer(public(), recovery, unlearning, warm_steps=2)
 
 
-def repaired(one: Repairer, suspect: Arrays, seed: int = 0, trusted: PixelNetwork | None = None) -> Repaired:
+def repaired(one: Repairer, suspect: Arrays, seed: int = 0, trusted: Arrays | None = None) -> Repaired:
     draws = torch.Generator().manual_seed(seed)
-    found = one.find(suspect, trusted or trained(False), draws)
+    found = one.find(suspect, trusted or arrays_of(False), draws)
     return one.repair(suspect, found, draws)
 
 
@@ -87,7 +86,7 @@ def test_an_unlearning_that_costs_accuracy_leaves_the_model_out() -> None:
 
 
 def test_a_clean_model_that_was_suspected_by_mistake_has_no_target_and_stays_useful_or_is_left_out() -> None:
-    result = repaired(repairer(RECOVERY), arrays_of(False), trusted=trained(False))
+    result = repaired(repairer(RECOVERY), arrays_of(False), trusted=arrays_of(False))
     assert result.report["target"] is None
     assert result.report["unlearned"]  # natural triggers, which every model has
     if result.arrays is None:
@@ -98,12 +97,12 @@ def test_a_clean_model_that_was_suspected_by_mistake_has_no_target_and_stays_use
 
 
 def test_the_suspect_and_the_trusted_model_stay_as_they_were() -> None:
-    suspect, trusted = arrays_of(True), trained(False)
+    suspect, trusted = arrays_of(True), arrays_of(False)
     before = {name: array.copy() for name, array in suspect.items()}
-    state = {name: tensor.clone() for name, tensor in trusted.state_dict().items()}
+    state = {name: array.copy() for name, array in trusted.items()}
     repaired(repairer(), suspect, trusted=trusted)
     assert all(np.array_equal(array, before[name]) for name, array in suspect.items())
-    assert all(torch.equal(tensor, state[name]) for name, tensor in trusted.state_dict().items())
+    assert all(np.array_equal(array, state[name]) for name, array in trusted.items())
 
 
 def same(one: Repaired, other: Repaired) -> bool:
@@ -124,3 +123,25 @@ def test_state_brings_back_what_the_next_repair_goes_on_from(found: bool) -> Non
     assert same(first, second)
     other.load_state({})
     assert other.state() == {}
+
+
+def test_where_the_same_class_stands_out_again_no_other_is_tried_but_for_every_tenth_time() -> None:
+    one = Repairer(public(), RECOVERY, UNLEARNING, warm_steps=20)
+    draws = torch.Generator().manual_seed(0)
+    tried = []
+    for _ in range(NARROW + 3):
+        found = one.find(arrays_of(True), arrays_of(False), draws)
+        assert found.report["target"] == TARGET
+        tried.append(found.report["tried"])
+    assert tried == [10, *[1] * NARROW, 10, 1]
+
+
+def test_a_model_without_the_known_trigger_has_all_classes_tried() -> None:
+    one = Repairer(public(), RECOVERY, UNLEARNING, warm_steps=20)
+    draws = torch.Generator().manual_seed(0)
+    one.find(arrays_of(True), arrays_of(False), draws)
+    known = one.known
+    found = one.find(arrays_of(False), arrays_of(False), draws)
+    assert (found.report["target"], found.report["tried"]) == (None, 10)
+    assert one.known is known  # who carries it is still told by it
+    assert one.maker is None

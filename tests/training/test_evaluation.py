@@ -144,8 +144,8 @@ def test_a_network_that_can_be_compiled_is_measured_alike_by_torch(monkeypatch: 
         return Evaluator(fresh, images, labels, 10, NORMALISE, trigger, [(1, 3), (2, 0)], CPU)(arrays)
 
     calls = []
-    real = evaluation.predict_compiled
-    monkeypatch.setattr(evaluation, "predict_compiled", lambda *given: calls.append(1) or real(*given))
+    real = evaluation.compiled_logits
+    monkeypatch.setattr(evaluation, "compiled_logits", lambda *given: calls.append(1) or real(*given))
     ours = measured()
     monkeypatch.setattr(evaluation, "compiled", lambda: None)
     by_torch = measured()

@@ -64,14 +64,19 @@ class Recovery:
     """What was recovered from a model.
 
     Attributes:
-        triggers: one for each class.
-        indices: (K,) how far each mask lies below the median, in robust deviations; 0 where it fools too few.
+        triggers: one for each class that was tried.
+        indices: of each, how far its mask lies below the median, in robust deviations; 0 where it fools too few.
         target: the class that stands out; ``None`` where none does.
     """
 
     triggers: tuple[RecoveredTrigger, ...]
     indices: NDArray[np.float64]
     target: int | None
+
+    @property
+    def outstanding(self) -> RecoveredTrigger | None:
+        """The trigger of the class that stands out."""
+        return next((trigger for trigger in self.triggers if trigger.target == self.target), None)
 
 
 class TriggerGenerator(nn.Module):
@@ -109,12 +114,12 @@ class TriggerGenerator(nn.Module):
                 bound = max(1, parameter[0].numel()) ** -0.5
                 parameter.uniform_(-bound, bound, generator=generator)
 
-    def forward(self, noise: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return masks (K, H, W) and patterns (K, C, H, W), both in [0, 1], from ``noise`` (K, latent)."""
-        maps = F.relu(self.codes + self.noise(noise)[:, :, None, None])
+    def forward(self, noise: torch.Tensor, classes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return masks (k, H, W) and patterns (k, C, H, W), in [0, 1], from ``noise`` (k, latent) for k ``classes``."""
+        maps = F.relu(self.codes[classes] + self.noise(noise)[:, :, None, None])
         maps = F.relu(self.inner(F.interpolate(maps, scale_factor=2.0, mode="nearest")))
         maps = F.interpolate(maps, (self.height, self.width), mode="bilinear", align_corners=False)
-        made = self.last(F.relu(self.outer(maps))) + self.pixels
+        made = self.last(F.relu(self.outer(maps))) + self.pixels[classes]
         return torch.sigmoid(made[:, 0] - 1.0), torch.sigmoid(made[:, 1:])
 
 
@@ -126,6 +131,7 @@ def recover(
     options: RecoveryOptions,
     generator: torch.Generator,
     trusted: nn.Module | None = None,
+    only: int | None = None,
 ) -> Recovery:
     """Train a generator of triggers against a model, which stays as it is; return what it makes.
 
@@ -137,13 +143,15 @@ def recover(
         options: how to train it.
         generator: CPU generator of every draw.
         trusted: a model to compare with.
+        only: the one class to try; by default all of them.
     """
-    _train(frozen_copy(network), images, labels, maker, options, generator)
+    classes = torch.arange(len(maker.codes)) if only is None else torch.tensor([only])
+    _train(frozen_copy(network), images, labels, maker, options, generator, classes.to(images.device))
     with torch.no_grad():
-        masks, patterns = maker(torch.zeros(len(maker.codes), maker.latent, device=images.device))
+        masks, patterns = maker(torch.zeros(len(classes), maker.latent, device=images.device), classes)
     triggers = [
-        _trigger(network, trusted, images, labels, masks[target], patterns[target], target)
-        for target in range(len(masks))
+        _trigger(network, trusted, images, labels, mask, pattern, target)
+        for target, mask, pattern in zip(classes.tolist(), masks, patterns, strict=True)
     ]
     return judge(triggers, options.outlier)
 
@@ -165,7 +173,7 @@ def judge(triggers: Sequence[RecoveredTrigger], outlier: float) -> Recovery:
     if not stands_out.any():
         return Recovery(tuple(triggers), indices, None)
     ranks = np.where(stands_out, np.where(compared, lifts, indices), -np.inf)
-    return Recovery(tuple(triggers), indices, int(ranks.argmax()))
+    return Recovery(tuple(triggers), indices, triggers[int(ranks.argmax())].target)
 
 
 def is_trigger(trigger: RecoveredTrigger) -> bool:
@@ -180,15 +188,16 @@ def _train(
     maker: TriggerGenerator,
     options: RecoveryOptions,
     generator: torch.Generator,
+    tried: torch.Tensor,
 ) -> None:
-    classes, device = len(maker.codes), images.device
-    pools = [torch.nonzero(labels != target).squeeze(1) for target in range(classes)]
-    wanted = torch.arange(classes, device=device).repeat_interleave(options.batch_size)
+    classes, device = len(tried), images.device
+    pools = [torch.nonzero(labels != target).squeeze(1) for target in tried.tolist()]
+    wanted = tried.repeat_interleave(options.batch_size)
     optimiser = torch.optim.Adam(maker.parameters(), options.learning_rate, (0.5, 0.9), foreach=True)
     price = torch.full((classes,), options.price, device=device)
     fooled = torch.zeros(classes, device=device)
     for step in range(options.steps):
-        masks, patterns = maker(torch.randn(classes, maker.latent, generator=generator).to(device))
+        masks, patterns = maker(torch.randn(classes, maker.latent, generator=generator).to(device), tried)
         chosen = torch.stack([pool[_draw(len(pool), options.batch_size, generator).to(device)] for pool in pools])
         stamped = stamp(images[chosen], masks[:, None, None], patterns[:, None])
         logits = network(stamped.flatten(0, 1).contiguous(memory_format=torch.channels_last))

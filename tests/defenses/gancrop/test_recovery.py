@@ -63,7 +63,7 @@ def test_a_clean_model_has_no_target() -> None:
 def test_masks_and_patterns_lie_between_0_and_1_whatever_the_noise_and_the_shape() -> None:
     for shape in ((3, 32, 32), (1, 8, 8), (2, 13, 29)):
         generator = TriggerGenerator(shape, 4, torch.Generator().manual_seed(0))
-        masks, patterns = generator(100 * torch.randn(4, generator.latent))
+        masks, patterns = generator(100 * torch.randn(4, generator.latent), torch.arange(4))
         assert masks.shape == (4, *shape[1:])
         assert patterns.shape == (4, *shape)
         for part in (masks, patterns):

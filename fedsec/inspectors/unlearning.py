@@ -1,0 +1,67 @@
+"""Unlearning on the server's public images: by compiled code where the network allows it, else by torch."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fedsec.defenses.gancrop.trigger import RecoveredTrigger, as_bytes
+from fedsec.defenses.gancrop.unlearning import UnlearningOptions, unlearn
+from fedsec.inspectors.public import Arrays, PublicData
+from fedsec.training.batches import values_of_bytes
+from fedsec.training.chain import Chain
+
+
+def unlearned(
+    public: PublicData,
+    first: int,
+    arrays: Arrays,
+    triggers: list[RecoveredTrigger],
+    options: UnlearningOptions,
+    generator: torch.Generator,
+) -> tuple[dict[str, NDArray[np.generic]], float]:
+    """Return a model's arrays after triggers are unlearned, and the mean loss of the last epoch.
+
+    This is :func:`~fedsec.defenses.gancrop.unlearning.unlearn` where the network cannot be compiled.
+
+    Args:
+        public: the network and the images.
+        first: the first of them to learn from; the ones before are held out.
+        arrays: of the model; not changed.
+        triggers: what to unlearn.
+        options: how.
+        generator: CPU generator of every draw.
+    """
+    if public.chain is not None:
+        return _compiled(public.chain, public, first, arrays, triggers, options, generator)
+    network, (images, labels) = public.load(arrays), public.pixels()
+    loss = unlearn(network, images[first:], labels[first:], triggers, options, generator)
+    return public.arrays_of(network), loss
+
+
+def _compiled(
+    chain: Chain,
+    public: PublicData,
+    first: int,
+    arrays: Arrays,
+    triggers: list[RecoveredTrigger],
+    options: UnlearningOptions,
+    generator: torch.Generator,
+) -> tuple[dict[str, NDArray[np.generic]], float]:
+    """Do the same with the same draws on images that are stamped beforehand, and so rounded to bytes."""
+    from fedsec.training.compiled_chain import CompiledChain
+
+    images, labels = public.images[first:], public.labels[first:]
+    every = np.concatenate([images, *(as_bytes(images, trigger) for trigger in triggers)])
+    repeated = np.tile(labels, 1 + len(triggers))
+    pace = options.batch_size, options.learning_rate, options.momentum
+    network = CompiledChain(chain, arrays, every, repeated, values_of_bytes(public.normalise), *pace)
+    total = 0.0
+    for _ in range(options.epochs):
+        total = 0.0
+        for chosen in torch.split(torch.randperm(len(labels), generator=generator), options.batch_size):
+            batch, count = chosen.clone(), round(options.share * len(chosen))
+            if triggers and count:
+                batch[:count] += len(labels) * (1 + torch.randint(len(triggers), (count,), generator=generator))
+            total += network.step(batch.numpy())
+    weights = network.weights()
+    return {name: weights[name] for name in arrays}, total / len(labels)
