@@ -19,6 +19,10 @@ TARGET = 6
 NORMALISE = Normalisation((0.3,), (0.35,))
 TRIGGER: Trigger = make_trigger("patch", (1, SIZE, SIZE), size=4)
 
+OTHER_TARGET = 2
+OTHER_TRIGGER: Trigger = make_trigger("patch", (1, SIZE, SIZE), size=4, corner="top-left")
+TRIGGERS = {TARGET: TRIGGER, OTHER_TARGET: OTHER_TRIGGER}
+
 
 @lru_cache
 def digits(split: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -42,7 +46,14 @@ def network() -> LeNet5:
 def trained(backdoor: bool) -> PixelNetwork:
     """Return a new copy of a trained model, with a backdoor from every class to :data:`TARGET` or without."""
     made = PixelNetwork(network(), NORMALISE)
-    made.load_state_dict(_trained(backdoor))
+    made.load_state_dict(_trained(TARGET if backdoor else None))
+    return made.eval()
+
+
+def trained_otherwise() -> PixelNetwork:
+    """Return the same with another backdoor, :data:`OTHER_TRIGGER` to :data:`OTHER_TARGET`."""
+    made = PixelNetwork(network(), NORMALISE)
+    made.load_state_dict(_trained(OTHER_TARGET))
     return made.eval()
 
 
@@ -61,12 +72,13 @@ def floats(images: NDArray[np.uint8]) -> torch.Tensor:
 
 
 @lru_cache
-def _trained(backdoor: bool) -> dict[str, torch.Tensor]:
+def _trained(target: int | None) -> dict[str, torch.Tensor]:
     images, labels = digits("train")
-    if backdoor:
-        chosen = np.flatnonzero(labels != TARGET)[::5]
-        images = np.concatenate([images, TRIGGER.stamp(images[chosen])])
-        labels = np.concatenate([labels, np.full(len(chosen), TARGET)])
+    if target is not None:
+        trigger = TRIGGERS[target]
+        chosen = np.flatnonzero(labels != target)[::5]
+        images = np.concatenate([images, trigger.stamp(images[chosen])])
+        labels = np.concatenate([labels, np.full(len(chosen), target)])
     model, order = PixelNetwork(network(), NORMALISE), torch.Generator().manual_seed(0)
     optimiser = torch.optim.SGD(model.parameters(), 0.1, momentum=0.5)
     for _ in range(6):

@@ -13,7 +13,7 @@ from fedsec.defenses.gancrop.recovery import RecoveryOptions
 from fedsec.defenses.gancrop.trigger import RecoveredTrigger
 from fedsec.defenses.gancrop.unlearning import UnlearningOptions
 from fedsec.defenses.updates import BoolVector, Vector, Verdict
-from fedsec.inspectors.carriers import bound, rates
+from fedsec.inspectors.carriers import bound, honest_bound, lifts
 from fedsec.inspectors.public import PublicData
 from fedsec.inspectors.repair import Found, Repairer
 from fedsec.inspectors.shadows import ShadowMaker
@@ -26,6 +26,9 @@ Repair = Literal["average", "each", "none"]
 
 CANDIDATES = 0.25
 """Share of a round's models, the most suspicious, from whose average a trigger is recovered at least."""
+
+SEVERAL = 3
+"""Suspects whom the trigger that stands out does not explain, from which on they are searched for one of their own."""
 
 WARM = 5
 """A recovery that goes on from an earlier one takes 1 / WARM of its steps."""
@@ -92,9 +95,10 @@ class GancropInspector:
         found = self._find(seen, candidates(ranking), trusted, rng)
         clock.append(time.perf_counter())
         scores, carried = self._with_carriers(seen, told)
+        scores, others = self._without_unexplained(seen, scores, carried, found, trusted, rng)
         suspects = scores > 0.0
         clock.append(time.perf_counter())
-        repairs = self._repairs(seen, np.flatnonzero(suspects).tolist(), found, trusted, rng)
+        repairs = self._repairs(seen, _groups(suspects, found, others), trusted, rng)
         clock.append(time.perf_counter())
         stages = dict(zip(("learn", "detect", "recover", "carriers", "repair"), np.diff(clock).tolist(), strict=True))
         report = {**about, "called": int((told > 0.0).sum()), "suspects": int(suspects.sum()), "seconds": stages}
@@ -111,30 +115,65 @@ class GancropInspector:
         return self.repairer.find(_average(seen, rows), trusted, generator)
 
     def _with_carriers(self, seen: Inspected, scores: Vector) -> tuple[Vector, Vector]:
-        """Return the scores, above 0 for those too whose models the last trigger that stood out works on; and how often
-        it does, in percent, empty without one.
+        """Return the scores, above 0 for those too whose models the last trigger that stood out works on; and by how
+        many points it does, empty without one.
         """
         if self.repairer.known is None:
             return scores, np.empty(0)
-        found = rates(self.public, seen, self.repairer.known)
+        found = lifts(self.public, seen, self.repairer.known)
         return np.maximum(scores, (found - bound(found)) / 100.0), found
 
+    def _without_unexplained(
+        self,
+        seen: Inspected,
+        scores: Vector,
+        carried: Vector,
+        found: Found | None,
+        trusted: Arrays,
+        rng: np.random.Generator,
+    ) -> tuple[Vector, "_Group | None"]:
+        """Return the scores without the suspicion that a trigger which stands out does not explain.
+
+        Such models were called by the detector alone, whose threshold some clean ones pass. Several of them may have
+        another trigger: then they stay suspects, with that one.
+        """
+        if found is None or found.recovery is None or found.recovery.outstanding is None:
+            return scores, None
+        unexplained = (scores > 0.0) & (carried < honest_bound(carried))
+        rows = np.flatnonzero(unexplained).tolist()
+        if len(rows) >= SEVERAL:
+            generator = torch.Generator().manual_seed(int(rng.integers(2**63 - 1)))
+            fresh = Repairer(self.public, self.options.recovery, self.options.unlearning, self.options.recovery.steps)
+            other = fresh.find(_average(seen, rows), trusted, generator)
+            if other.recovery is not None and other.recovery.outstanding is not None:
+                return scores, _Group(rows, other)
+        cleared = np.minimum(scores, (carried - honest_bound(carried)) / 100.0)
+        return np.where(unexplained, cleared, scores), None
+
     def _repairs(
-        self, seen: Inspected, rows: list[int], found: Found | None, trusted: Arrays, rng: np.random.Generator
+        self, seen: Inspected, groups: list["_Group"], trusted: Arrays, rng: np.random.Generator
     ) -> list["_Repair"]:
-        if not rows or self.options.repair == "none":
+        if self.options.repair == "none":
             return []
-        groups = [rows] if self.options.repair == "average" else [[row] for row in rows]
+        if self.options.repair == "each":
+            groups = [_Group([row], None) for group in groups for row in group.rows]
         repairs = []
         for group in groups:
-            if found is None or self.options.repair == "each":
-                found = self._find(seen, group, trusted, rng)
+            found = group.found or self._find(seen, group.rows, trusted, rng)
             generator = torch.Generator().manual_seed(int(rng.integers(2**63 - 1)))
             if found is not None:
-                repaired = self.repairer.repair(_average(seen, group), found, generator)
-                clients = [int(seen.updates.node_ids[row]) for row in group]
-                repairs.append(_Repair(len(group), repaired.arrays, repaired.report | {"clients": clients}))
+                repaired = self.repairer.repair(_average(seen, group.rows), found, generator)
+                clients = [int(seen.updates.node_ids[row]) for row in group.rows]
+                repairs.append(_Repair(len(group.rows), repaired.arrays, repaired.report | {"clients": clients}))
         return repairs
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Suspects that are repaired together, and what was recovered from them, if it was already."""
+
+    rows: list[int]
+    found: Found | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +202,13 @@ def least_suspicious(scores: Vector) -> list[int]:
     is natural. What a model of the round before would do says less, for in one round the models learn much.
     """
     return sorted(int(row) for row in np.argsort(scores, kind="stable")[: (len(scores) + 1) // 2])
+
+
+def _groups(suspects: BoolVector, found: Found | None, others: _Group | None) -> list[_Group]:
+    """Return who is repaired together: those with another trigger, and all others."""
+    rows = [int(row) for row in np.flatnonzero(suspects) if others is None or row not in others.rows]
+    groups = [_Group(rows, found)] if rows else []
+    return groups if others is None else [*groups, others]
 
 
 def _average(seen: Inspected, rows: list[int]) -> Arrays:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedsec.defenses.gancrop.trigger import RecoveredTrigger
-from fedsec.inspectors.carriers import ABOVE, FIRED, bound, rates
+from fedsec.inspectors.carriers import ABOVE, FIRED, bound, honest_bound, lifts
 from tests.backdoored import TARGET, TRIGGER, public
 from tests.inspectors.rounds import arrays_of, moved, round_of
 
@@ -20,7 +20,7 @@ def carriers(*found: float) -> list[bool]:
 
 def test_models_with_the_backdoor_are_told_from_clean_ones_in_every_order() -> None:
     clean, bad = arrays_of(False), arrays_of(True)
-    found = rates(public(), round_of([clean, bad, moved(clean, 1), moved(bad, 2), moved(clean, 3)], clean), KNOWN)
+    found = lifts(public(), round_of([clean, bad, moved(clean, 1), moved(bad, 2), moved(clean, 3)], clean), KNOWN)
     assert carriers(*found) == [False, True, False, True, False]
     assert found[[1, 3]].min() > 90.0
     assert found[[0, 2, 4]].max() < 50.0
@@ -37,16 +37,17 @@ def test_a_carrier_lies_above_the_median_by_far(found: np.ndarray) -> None:
     limit = bound(found)
     assert limit >= max(FIRED, float(np.median(found)) + ABOVE)
     assert (found > limit).sum() <= len(found) // 2
+    assert float(np.median(found)) < honest_bound(found) < limit
 
 
 def test_a_model_that_is_nan_inside_is_no_carrier_and_no_error() -> None:
     clean = arrays_of(False)
     spoilt = {**clean, "fc3.bias": np.full(10, 1e38, np.float32), "fc3.weight": np.full((10, 84), 1e38, np.float32)}
-    found = rates(public(), round_of([clean, spoilt], clean), KNOWN)
+    found = lifts(public(), round_of([clean, spoilt], clean), KNOWN)
     assert np.isfinite(found).all()
 
 
 @pytest.mark.parametrize("clients", [1, 2])
 def test_few_clients_have_an_answer(clients: int) -> None:
     clean = arrays_of(False)
-    assert rates(public(), round_of([clean] * clients, clean), KNOWN).shape == (clients,)
+    assert lifts(public(), round_of([clean] * clients, clean), KNOWN).shape == (clients,)

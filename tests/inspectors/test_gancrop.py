@@ -13,12 +13,13 @@ from fedsec.defenses.gancrop.detector import DetectorOptions
 from fedsec.defenses.gancrop.recovery import RecoveryOptions
 from fedsec.defenses.gancrop.unlearning import UnlearningOptions
 from fedsec.defenses.updates import OptionError
-from fedsec.inspectors.gancrop import GancropInspector, GancropOptions, candidates, least_suspicious
+from fedsec.inspectors.gancrop import SEVERAL, GancropInspector, GancropOptions, candidates, least_suspicious
 from fedsec.inspectors.watch import Watch, WatchOptions
 from fedsec.strategies.gancrop import Gancrop
 from fedsec.strategies.inspecting import Arrays, Findings, Inspected
 from fedsec.training.classifier import TrainingSettings
-from tests.backdoored import TARGET, measured, public
+from fedsec.training.parameters import get_arrays
+from tests.backdoored import OTHER_TARGET, TARGET, measured, public, trained_otherwise
 from tests.inspectors.rounds import arrays_of, moved, round_of
 
 SETTINGS = TrainingSettings(epochs=1, batch_size=16, learning_rate=0.05)
@@ -97,6 +98,35 @@ def test_a_repaired_average_stands_for_its_clients() -> None:
     assert findings.images["trigger"].shape == (28, 56, 3)
     assert findings.images["trigger"].dtype == np.uint8
     assert json.loads(json.dumps(findings.report)) == findings.report
+
+
+def test_whom_the_detector_calls_without_the_trigger_is_no_suspect() -> None:
+    findings = inspected(told([0, 3, 4], OPTIONS), mixed_round())
+    assert (findings.report["called"], findings.report["suspects"]) == (3, 2)
+    [repair] = findings.report["repairs"]
+    assert repair["clients"] == [13, 14]
+    assert findings.verdict.scores[0] < 0.0
+    np.testing.assert_allclose(findings.verdict.weights, [0.2, 0.2, 0.2, 0.0, 0.0])
+
+
+def test_several_with_another_trigger_stay_suspects_and_are_repaired_with_theirs() -> None:
+    clean, bad, other = arrays_of(False), arrays_of(True), get_arrays(trained_otherwise().network)
+    models = [*(moved(clean, seed) for seed in range(9)), *(moved(bad, seed) for seed in range(10, 15))]
+    models += [moved(other, seed) for seed in range(20, 20 + SEVERAL)]
+    findings = inspected(told(list(range(9, 14 + SEVERAL)), OPTIONS), round_of(models, clean))
+    repairs = {repair["target"]: repair for repair in findings.report["repairs"]}
+    assert repairs[TARGET]["clients"] == list(range(19, 24))
+    assert repairs[OTHER_TARGET]["clients"] == list(range(24, 24 + SEVERAL))
+    assert all(repair["outcome"] == "repaired" for repair in repairs.values())
+    assert findings.report["suspects"] == 5 + SEVERAL
+
+
+def test_several_without_any_trigger_are_no_suspects() -> None:
+    clean, bad = arrays_of(False), arrays_of(True)
+    models = [*(moved(clean, seed) for seed in range(11)), *(moved(bad, seed) for seed in range(20, 28))]
+    findings = inspected(told([*range(SEVERAL), *range(11, 19)], OPTIONS), round_of(models, clean))
+    [repair] = findings.report["repairs"]
+    assert repair["clients"] == list(range(21, 29))
 
 
 def test_each_suspect_can_be_repaired_by_itself() -> None:
