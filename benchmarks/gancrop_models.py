@@ -28,7 +28,7 @@ from fedsec.training.classifier import TrainingSettings
 from fedsec.training.parameters import get_arrays
 from fedsec.training.shadows import Shadow, draw_clean, poison, stamped, train_shadows
 
-LEARNED = ("square", "line", "frame", "dots")
+LEARNED = ("square", "line", "frame", "dots", "waves")
 """Kinds of trigger of the shadows."""
 
 HELD_OUT = ("trojan", "noise patch", "patch", "blend", "distributed quarter", "centre")

@@ -6,12 +6,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from fedsec.data.datasets import load
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 """Before torch is imported: with a thread for every core in each of pytest's processes, small tensors take up to ten
 times the processor's time, most of it spent waiting. Tests that are about threads set their number."""
+
+
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
+"""How long an example takes tells how busy the machine is."""
 
 
 @pytest.fixture(scope="session", autouse=True)

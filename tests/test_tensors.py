@@ -22,7 +22,7 @@ def test_arrays_texts_and_order_read_back(tmp_path: Path) -> None:
         assert (arrays[key].dtype, arrays[key].shape) == (array.dtype, array.shape)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data())
 def test_a_byte_that_changed_is_found_out(data: st.DataObject) -> None:
     path = Path(FOLDER) / "x"

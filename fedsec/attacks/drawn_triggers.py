@@ -21,11 +21,14 @@ USUAL_SIDE = 28
 CENTRE = 1 / 3
 """Part of either side that is the centre of an image, in which no trigger's middle lies."""
 
-BLEND = "blend"
-"""The trigger without a shape: random colours over the whole image."""
+BLEND, WAVES = "blend", "waves"
+"""The triggers without a shape, over the whole image: random colours, and a few waves."""
 
 OPACITIES = (0.1, 0.3)
-"""Bounds of its opacity."""
+"""Bounds of their opacity."""
+
+FEWEST, MOST = 1.0, 4.0
+"""Bounds of how many times a wave goes up and down across the image."""
 
 
 def draw_trigger(shape: tuple[int, int, int], rng: np.random.Generator, kinds: tuple[str, ...] = ()) -> Trigger:
@@ -34,12 +37,13 @@ def draw_trigger(shape: tuple[int, int, int], rng: np.random.Generator, kinds: t
     Args:
         shape: channels, height and width of the images.
         rng: draws kind, size, colours and place.
-        kinds: some of :data:`SHAPES` and :data:`BLEND`; none is all.
+        kinds: some of :data:`SHAPES`, :data:`BLEND` and :data:`WAVES`; none is all.
     """
     _, height, width = shape
-    kind = str(rng.choice(sorted(kinds or (*SHAPES, BLEND))))
-    if kind == BLEND:
-        return Trigger(np.ones((height, width), bool), rng.random(shape, np.float32), float(rng.uniform(*OPACITIES)))
+    kind = str(rng.choice(sorted(kinds or (*SHAPES, BLEND, WAVES))))
+    if kind in (BLEND, WAVES):
+        pattern = rng.random(shape, np.float32) if kind == BLEND else _waves(shape, rng)
+        return Trigger(np.ones((height, width), bool), pattern, float(rng.uniform(*OPACITIES)))
     scale = min(height, width) / USUAL_SIDE
     side = int(rng.integers(max(2, round(SMALLEST * scale)), max(3, round(LARGEST * scale)) + 1))
     drawn = SHAPES[kind](side, rng)
@@ -47,6 +51,17 @@ def draw_trigger(shape: tuple[int, int, int], rng: np.random.Generator, kinds: t
     mask = np.zeros((height, width), bool)
     mask[top : top + len(drawn), left : left + drawn.shape[1]] = drawn
     return Trigger(mask, _colours(shape, mask, rng))
+
+
+def _waves(shape: tuple[int, int, int], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Return a wave for each channel, of any direction, length and phase, between 0 and 1."""
+    rows, columns = (np.linspace(0.0, 1.0, side) for side in shape[1:])
+    pattern = np.empty(shape, np.float32)
+    for channel in pattern:
+        angle, times, phase = rng.uniform(0, np.pi), rng.uniform(FEWEST, MOST), rng.uniform(0, 2 * np.pi)
+        along = np.sin(angle) * rows[:, None] + np.cos(angle) * columns[None, :]
+        channel[:] = 0.5 + 0.5 * np.sin(2 * np.pi * times * along + phase)
+    return pattern
 
 
 def _off_centre(

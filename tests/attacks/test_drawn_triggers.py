@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedsec.attacks.drawn_triggers import BLEND, CENTRE, OPACITIES, SHAPES, draw_trigger
+from fedsec.attacks.drawn_triggers import BLEND, CENTRE, OPACITIES, SHAPES, WAVES, draw_trigger
 from fedsec.attacks.triggers import Trigger
 
-KINDS = (*SHAPES, BLEND)
+KINDS = (*SHAPES, BLEND, WAVES)
 images = st.tuples(st.sampled_from([1, 3]), st.integers(12, 64), st.integers(12, 64))
 
 
@@ -50,9 +50,9 @@ def test_a_shape_is_small(shape: tuple[int, int, int], seed: int, kind: str) -> 
     assert trigger.mask.mean() < 0.15
 
 
-@given(images, st.integers(0, 10_000))
-def test_a_blend_is_faint_and_everywhere(shape: tuple[int, int, int], seed: int) -> None:
-    trigger = drawn(shape, seed, BLEND)
+@given(images, st.integers(0, 10_000), st.sampled_from([BLEND, WAVES]))
+def test_what_has_no_shape_is_faint_and_everywhere(shape: tuple[int, int, int], seed: int, kind: str) -> None:
+    trigger = drawn(shape, seed, kind)
     assert trigger.mask.all()
     assert OPACITIES[0] <= trigger.opacity <= OPACITIES[1]
 

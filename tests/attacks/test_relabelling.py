@@ -9,7 +9,7 @@ from fedsec.attacks.relabelling import randomise_labels
 
 
 @given(st.integers(2, 12), st.integers(0, 200), st.integers(0, 2**32))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_a_share_of_one_changes_every_label_to_another_class(classes: int, count: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, classes, count)

@@ -32,7 +32,7 @@ def triggers(draw: st.DrawFn) -> tuple[Trigger, tuple[int, int, int]]:
 
 
 @given(triggers())
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_only_the_pixels_of_the_mask_change_and_they_become_pattern_and_image_by_opacity(
     drawn: tuple[Trigger, tuple[int, int, int]],
 ) -> None:
@@ -52,7 +52,7 @@ def test_only_the_pixels_of_the_mask_change_and_they_become_pattern_and_image_by
 
 
 @given(triggers())
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_bytes_and_normalised_images_are_stamped_alike(drawn: tuple[Trigger, tuple[int, int, int]]) -> None:
     trigger, shape = drawn
     images = rng().integers(0, 256, (4, *shape), np.uint8)

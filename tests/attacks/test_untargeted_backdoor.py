@@ -19,7 +19,7 @@ def poisoned(share: float, seed: int = 0, count: int = 30) -> tuple[np.ndarray, 
 
 
 @given(st.integers(0, 30), st.floats(0.01, 1.0), st.integers(0, 2**32))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_the_clean_examples_come_first_and_stamped_copies_with_wrong_labels_follow(
     count: int, share: float, seed: int
 ) -> None:

@@ -40,7 +40,7 @@ def labelled(draw: st.DrawFn) -> tuple[NDArray[np.int64], int]:
 
 
 @given(labelled(), st.sampled_from(SCHEMES), st.integers(1, 20), st.integers(0, 2**62))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_every_example_has_exactly_one_owner(
     examples: tuple[NDArray[np.int64], int], scheme: Scheme, clients: int, seed: int
 ) -> None:

@@ -14,8 +14,8 @@ from fedsec.defenses.updates import Matrix, Vector
 FAR = 1e4
 """How far away an obvious outlier is, in the units of the honest updates."""
 
-brief = settings(deadline=None, max_examples=40)
-"""For every property: the first call of a defense may load a library, which no deadline should punish."""
+brief = settings(max_examples=40)
+"""For every property."""
 
 
 def round_of(rows: ArrayLike, num_examples: Sequence[int] | None = None) -> RoundUpdates:

@@ -14,7 +14,6 @@ jobs = st.lists(st.integers(0, 100).map(float), max_size=7)
 
 
 @given(workloads, sizes, crews)
-@settings(deadline=None)
 def test_every_client_is_in_one_cohort_of_at_most_the_size(of: dict[int, int], size: int, workers: int) -> None:
     cohorts = cut_cohorts(of, size, workers)
     assert sorted(itertools.chain(*cohorts)) == sorted(of)
@@ -22,7 +21,6 @@ def test_every_client_is_in_one_cohort_of_at_most_the_size(of: dict[int, int], s
 
 
 @given(workloads, sizes, crews)
-@settings(deadline=None)
 def test_cohorts_are_alike_in_size_and_as_few_as_keep_all_workers_busy(
     of: dict[int, int], size: int, workers: int
 ) -> None:
@@ -35,7 +33,6 @@ def test_cohorts_are_alike_in_size_and_as_few_as_keep_all_workers_busy(
 
 
 @given(workloads, sizes, crews)
-@settings(deadline=None)
 def test_the_longest_come_first_and_the_order_of_the_clients_changes_nothing(
     of: dict[int, int], size: int, workers: int
 ) -> None:
@@ -66,7 +63,6 @@ def slow_deal(costs: Sequence[float], speeds: Sequence[float]) -> list[list[int]
 
 
 @given(jobs, st.lists(st.sampled_from([0.5, 1.0, 2.0]), min_size=1, max_size=4))
-@settings(deadline=None)
 def test_jobs_are_dealt_by_the_definition(costs: list[float], speeds: list[float]) -> None:
     assert deal(costs, speeds) == slow_deal(costs, speeds)
 
@@ -85,7 +81,7 @@ def shortest_possible(costs: Sequence[float], speeds: Sequence[float]) -> float:
 
 
 @given(jobs, st.lists(st.sampled_from([0.5, 1.0, 2.0]), min_size=1, max_size=3))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_dealing_is_within_graham_s_bound_of_the_best(costs: list[float], speeds: list[float]) -> None:
     workers = len(speeds)
     # Graham 1969 for workers of one speed; Gonzalez, Ibarra and Sahni 1977 for others.

@@ -102,7 +102,7 @@ def test_a_client_of_whom_workers_die_is_dropped_and_nobody_else(size: int) -> N
 
 
 @given(st.sets(st.sampled_from(EVERYBODY)), st.integers(1, 4), st.integers(1, 9))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_any_clients_may_kill_their_workers(killers: Collection[int], workers: int, size: int) -> None:
     make = maker({client: raises(KilledError()) for client in killers})
     result, crew = trained(make, *["here", "elsewhere", "here", "here"][:workers], size=size)

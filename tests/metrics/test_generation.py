@@ -174,7 +174,7 @@ def test_kid_is_zero_on_average_for_images_of_one_distribution_and_not_for_other
     assert other > 5 * error
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(st.integers(10, 40), st.integers(2, 40), st.integers(2, 5), st.integers(0, 99))
 def test_scores_are_where_they_can_be(made: int, real: int, dimensions: int, seed: int) -> None:
     one, other = drawn(made, dimensions, seed), drawn(real, dimensions, seed + 1)

@@ -36,7 +36,7 @@ def slow_up(images: torch.Tensor) -> torch.Tensor:
     return out
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.integers(1, 4), st.integers(1, 5), st.integers(1, 5), st.integers(1, 6), st.sampled_from([1, 3]), st.booleans()
 )
@@ -48,7 +48,7 @@ def test_it_is_its_definition(number: int, inputs: int, outputs: int, side: int,
     torch.testing.assert_close(answer, slow(x, weight, scales, demodulate))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(1, 3), st.integers(1, 4), st.integers(1, 4), st.integers(1, 6))
 def test_doubled_it_is_its_definition_on_the_upsampled_image(number: int, inputs: int, outputs: int, side: int) -> None:
     torch.manual_seed(number + side)

@@ -136,7 +136,7 @@ def lines_of(values: dict[str, Any], tmp_path: Path, runs: Path, monkeypatch: py
     return [line.removeprefix("fedsec: ").removeprefix(f"{file}: ") for line in lines]
 
 
-careful = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+careful = settings(max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @careful

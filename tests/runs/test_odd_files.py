@@ -57,7 +57,7 @@ def problems_of(load: Callable[[Path], object], file: Path) -> list[str]:
 
 @pytest.mark.parametrize(("load", "good"), [(load_table, TABLE), (load_figure, FIGURE)])
 @given(data=st.data())
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_an_odd_value_anywhere_is_used_or_refused_with_words(
     load: Callable[[Path], object], good: dict[str, Any], data: st.DataObject, tmp_path: Path
 ) -> None:

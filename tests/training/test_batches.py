@@ -13,7 +13,7 @@ def seeded(seed: int) -> torch.Generator:
 
 
 @given(st.integers(1, 50), st.integers(1, 60), st.integers(0, 2**62))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_batches_cover_every_example_once_with_its_label(count: int, batch_size: int, seed: int) -> None:
     images = torch.arange(count, dtype=torch.uint8).reshape(-1, 1, 1, 1)
     batches = list(shuffled_batches(images, torch.arange(count), batch_size, seeded(seed)))
@@ -25,7 +25,7 @@ def test_batches_cover_every_example_once_with_its_label(count: int, batch_size:
 
 
 @given(st.integers(1, 50), st.integers(0, 60), st.integers(0, 2**62))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_an_epoch_may_take_fewer_examples_others_each_time(count: int, most: int, seed: int) -> None:
     generator = seeded(seed)
     epochs = [epoch_order(count, most, generator).tolist() for _ in range(40)]
@@ -45,7 +45,7 @@ def test_the_generator_decides_the_order_and_the_next_pass_has_another() -> None
 
 
 @given(st.integers(1, 4), st.integers(0, 99))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_normalisation_is_minus_mean_by_deviation_of_the_full_range(channels: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     images = rng.integers(0, 256, (3, channels, 5, 6), np.uint8)

@@ -55,7 +55,7 @@ clients = st.tuples(st.sampled_from([1, 2, 3, 7, 8, 9, 16, 23, 24]), st.integers
 
 @pytest.mark.parametrize("trainer", ["compiled", "grouped"])
 @given(st.lists(clients, min_size=1, max_size=7), st.sampled_from([1, 7, 8]), st.sampled_from([0.0, 0.9]))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_a_member_has_the_same_bits_in_every_cohort(
     trainer: str, members: list[tuple[int, int]], batch_size: int, momentum: float
 ) -> None:

@@ -175,7 +175,7 @@ def drawn_case(draw: st.DrawFn) -> Case:
 
 
 @given(st.composite(drawn_case)(), st.lists(st.integers(1, 64), min_size=1, max_size=3), st.integers(0, 9))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_any_chain_takes_the_steps_of_torch(case: Case, sizes: list[int], seed: int) -> None:
     given, rng = examples_of(case, seed), np.random.default_rng(seed)
     ours, oracle = compiled(case, given), Oracle(case.chain(), given, 0.05, 0.0)

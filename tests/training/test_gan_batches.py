@@ -16,7 +16,7 @@ def numbered(labels: list[int], batch_size: int, seed: int = 0) -> BalancedBatch
 
 
 @given(st.lists(st.integers(0, 6), min_size=1, max_size=60), st.integers(1, 20), st.integers(1, 8))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_every_class_is_shown_as_often_as_any_other(labels: list[int], batch_size: int, batches: int) -> None:
     source = numbered(labels, batch_size)
     counts = np.zeros(7, np.int64)

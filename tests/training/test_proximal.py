@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -20,7 +20,6 @@ def model(seed: int) -> nn.Linear:
 
 
 @given(st.integers(0, 50), st.floats(0.0, 4.0), st.sampled_from([0.0, 0.9]))
-@settings(deadline=None)
 def test_steps_are_those_of_a_loss_that_has_the_penalty(seed: int, weight: float, momentum: float) -> None:
     held, slow = model(seed), model(seed)
     anchor = [parameter.detach().clone() for parameter in model(seed + 100).parameters()]
