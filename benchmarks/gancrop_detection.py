@@ -33,28 +33,38 @@ SURROGATES = 64
 CENTRE = "centre"
 """The kind of trigger that the paper's server does not learn from, by design."""
 
-Reader = Callable[[Matrix, Layout], Values]
+Reader = Callable[[Models, Layout], Values]
 Judge = Callable[[Values, BoolVector, Values, Values, float], Vector]
 
 
-def every_array(deltas: Matrix, layout: Layout) -> Values:
-    """Return what GANcrop reads: every array of the update, by its shape."""
-    return read_updates(deltas, places(layout))
+def everything(models: Models, layout: Layout) -> Values:
+    """Return what GANcrop reads: every array of the update by its shape, and how the model answers to probes."""
+    return np.concatenate([every_array(models, layout), behaviour(models, layout)], axis=1)
 
 
-def first_layer(deltas: Matrix, layout: Layout) -> Values:
-    """Return the same of the first array that is a matrix or a kernel."""
-    return _one(deltas, layout, 0)
+def every_array(models: Models, layout: Layout) -> Values:
+    """Return every array of the update, by its shape."""
+    return read_updates(models.deltas, places(layout))
 
 
-def last_layer(deltas: Matrix, layout: Layout) -> Values:
+def behaviour(models: Models, layout: Layout) -> Values:
+    """Return how models answer to probes."""
+    return models.behaviour
+
+
+def first_layer(models: Models, layout: Layout) -> Values:
+    """Return the shape of the first array that is a matrix or a kernel."""
+    return _one(models.deltas, layout, 0)
+
+
+def last_layer(models: Models, layout: Layout) -> Values:
     """Return the same of the last one."""
-    return _one(deltas, layout, -1)
+    return _one(models.deltas, layout, -1)
 
 
-def parameters(deltas: Matrix, layout: Layout) -> Values:
+def parameters(models: Models, layout: Layout) -> Values:
     """Return random sums of the parameters as they are."""
-    return np.asarray(make_surrogates(deltas, SURROGATES, seed=0), np.float64)
+    return np.asarray(make_surrogates(models.deltas, SURROGATES, seed=0), np.float64)
 
 
 def contrastive(known: Values, poisoned: BoolVector, apart: Values, tested: Values, alarms: float) -> Vector:
@@ -76,7 +86,9 @@ def regression(known: Values, poisoned: BoolVector, apart: Values, tested: Value
 
 
 READERS: Mapping[str, Reader] = {
-    "every array, by its shape (GANcrop)": every_array,
+    "every array by its shape, and behaviour (GANcrop)": everything,
+    "every array, by its shape": every_array,
+    "behaviour": behaviour,
     "the first layer, by its shape": first_layer,
     "the last layer, by its shape": last_layer,
     f"parameters, {SURROGATES} random sums": parameters,
@@ -115,8 +127,8 @@ def centred(read: Values, groups: BoolVector, clean: BoolVector) -> Values:
 def judged(study: Study, reader: Reader, judge: Judge, alarms: float) -> Vector:
     """Return the scores of the tested models; above 0 a model is called poisoned."""
     learned, tested = study.shadows, study.tests
-    known = _finite(centred(reader(learned.deltas, study.layout), learned.skewed, ~learned.poisoned))
-    read = _finite(centred(reader(tested.deltas, study.layout), tested.skewed, ~tested.poisoned))
+    known = _finite(centred(reader(learned, study.layout), learned.skewed, ~learned.poisoned))
+    read = _finite(centred(reader(tested, study.layout), tested.skewed, ~tested.poisoned))
     apart = np.zeros(len(known), bool)
     apart[np.flatnonzero(~learned.poisoned)[::APART]] = True
     used = learned.usable & ~apart

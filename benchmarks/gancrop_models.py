@@ -20,6 +20,7 @@ from fedsec.data.public import public_indices
 from fedsec.data.resizing import load_sized
 from fedsec.defenses.gancrop.trigger import success_rate
 from fedsec.defenses.updates import BoolVector, Matrix, Vector
+from fedsec.inspectors.behaviour import Behaviour
 from fedsec.inspectors.public import Arrays, PixelNetwork, PublicData
 from fedsec.models.classifiers import build_classifier
 from fedsec.strategies.layout import Layout
@@ -87,6 +88,7 @@ class Models:
     Attributes:
         arrays: of each model, by name; none of shadows.
         deltas: (n, d) the same minus the model that was sent.
+        behaviour: (n, F) how they answer to probes.
         shadows: what each was trained on, without its images.
         success: (n,) percent of stamped images that each takes for its target; NaN for a clean one.
         kinds: (n,) kind of trigger, or :data:`CLEAN`.
@@ -95,6 +97,7 @@ class Models:
 
     arrays: list[dict[str, NDArray[np.generic]]]
     deltas: Matrix
+    behaviour: NDArray[np.float64]
     shadows: list[Shadow]
     success: Vector
     kinds: NDArray[np.str_]
@@ -277,14 +280,18 @@ class _Trainer:
         """Return the models of what is held, their kinds, and whether labels are skewed; ``keep`` their arrays too."""
         layout = Layout(self.sent)
         deltas, side = np.empty((len(held), layout.width), np.float32), np.empty(layout.side_width)
-        kept, success = [], []
+        kept, success, answers = [], [], Behaviour(self.public)
+        behaviour = np.empty((len(held), answers.width))
         for first in range(0, len(held), TOGETHER):
             group = [shadow for shadow, _, _ in held[first : first + TOGETHER]]
             made = _trained(self.public, self.sent, group, self.setting, self.rng)
-            for row, arrays, shadow in zip(deltas[first:], made, group, strict=False):
-                layout.write(arrays, row, side)
+            for place, (arrays, shadow) in enumerate(zip(made, group, strict=True), start=first):
+                layout.write(arrays, deltas[place], side)
+                behaviour[place] = answers.read(arrays)
                 success.append(success_of(self.public.load(arrays), shadow, self.images, self.labels))
             kept += made if keep else []
         bare = [Shadow(s.images[:0], s.labels[:0], s.trigger, s.target, s.source) for s, _, _ in held]
         kinds = np.array([CLEAN if shadow.trigger is None else kind for shadow, kind, _ in held])
-        return Models(kept, deltas, bare, np.array(success), kinds, np.array([skew for _, _, skew in held], bool))
+        return Models(
+            kept, deltas, behaviour, bare, np.array(success), kinds, np.array([skew for _, _, skew in held], bool)
+        )

@@ -47,7 +47,8 @@ def models(kinds: list[str], success: list[float], shift: float = 0.0) -> Models
         stamped(holding([0]), trigger, np.arange(1), 1) if carries else holding([0]) for carries in poisoned.tolist()
     ]
     skewed = np.zeros(len(kinds), bool)
-    return Models([], deltas, shadows, np.array(success), np.array(kinds), skewed)
+    behaviour = rng.normal(size=(len(kinds), 32))
+    return Models([], deltas, behaviour, shadows, np.array(success), np.array(kinds), skewed)
 
 
 @pytest.fixture
@@ -142,6 +143,6 @@ def test_the_command_prints_and_keeps_what_was_found(
     printed = capsys.readouterr().out
     assert (settings[0].round, settings[0].dataset, settings[0].training.epochs) == (3, "fashion_mnist", 4)
     assert "`python -m benchmarks.gancrop_detection --round 3 --recover 2`" in printed
-    assert "| every array, by its shape (GANcrop) | contrast | 1.000 |" in printed
+    assert "| every array, by its shape | contrast | 1.000 |" in printed
     assert "| Neural Cleanse | patch | 1 | 100 | 100 | 0.50 |" in printed
     assert (tmp_path / "gancrop_fashion_mnist_lenet5_3.md").read_text() == printed

@@ -1,6 +1,6 @@
 """Shadow models of a round, clean and poisoned, trained on the server from the model that the clients were sent."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from fedsec.defenses.gancrop.trigger import success_rate
 from fedsec.defenses.updates import IntVector, Matrix
+from fedsec.inspectors.behaviour import Behaviour
 from fedsec.inspectors.public import PublicData
 from fedsec.strategies.inspecting import Inspected
 from fedsec.strategies.layout import Layout
@@ -27,11 +28,13 @@ class ShadowRound:
 
     Attributes:
         deltas: (m, d) updates of the shadows.
+        behaviour: (m, F) how they behave, see :class:`~fedsec.inspectors.behaviour.Behaviour`.
         poisoned: (m,) which of them carry a backdoor.
         failed: how many more were poisoned, and their backdoor did not take.
     """
 
     deltas: Matrix
+    behaviour: NDArray[np.float64]
     poisoned: NDArray[np.bool_]
     failed: int
 
@@ -43,10 +46,16 @@ class ShadowMaker:
     Attributes:
         public: the network and the images.
         settings: how clients train.
+        behaviour: reads how models behave.
     """
 
     public: PublicData
     settings: TrainingSettings
+    behaviour: Behaviour = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Prepare the probes."""
+        object.__setattr__(self, "behaviour", Behaviour(self.public))
 
     def make(
         self, layout: Layout, examples: IntVector, clean: int, poisoned: int, rng: np.random.Generator
@@ -81,7 +90,8 @@ class ShadowMaker:
         for row, (_, arrays) in zip(deltas, kept, strict=True):
             layout.write(dict(zip(layout.sent, arrays, strict=True)), row, side)
         flags = np.array([is_poisoned for is_poisoned, _ in kept], bool)
-        return ShadowRound(deltas, flags, len(shadows) - len(kept))
+        behaviour = self.behaviour.read_all(dict(zip(layout.sent, arrays, strict=True)) for _, arrays in kept)
+        return ShadowRound(deltas, behaviour, flags, len(shadows) - len(kept))
 
     def make_clean(self, seen: Inspected, rng: np.random.Generator, number: int) -> Matrix:
         """Return the updates (number, d) of clean shadows of a round."""

@@ -70,6 +70,7 @@ class Watch:
         self.detector: Detector | None = None
         self._known: Vector = np.empty((0, 0))
         self._poisoned: BoolVector = np.empty(0, bool)
+        self._clients: tuple[Inspected, Vector] | None = None
         self._recent = 0  # of the known ones, how many, at the end, were made since it was trained
 
     def learn(self, seen: Inspected, rng: np.random.Generator) -> dict[str, Any]:
@@ -90,7 +91,8 @@ class Watch:
         """Return how far each client's model is above the detector's threshold; 0 for all while there is none."""
         if self.detector is None:
             return np.zeros(len(seen.updates))
-        read = self._read(seen, seen.updates.deltas)
+        read = self._of_clients(seen)
+        self._clients = None
         return scores(self.detector, read - np.median(read, axis=0))
 
     def state(self) -> dict[str, NDArray[np.generic]]:
@@ -115,19 +117,26 @@ class Watch:
         self._known, self._poisoned = state["known"].astype(np.float64), state["poisoned"].astype(bool)
         self._recent = int(state["recent"][0])
 
+    def _of_clients(self, seen: Inspected) -> Vector:
+        """Return what is read of the clients' models; once in a round, and forgotten with its last use."""
+        if self._clients is None or self._clients[0] is not seen:
+            models = (seen.model_of(row) for row in range(len(seen.updates)))
+            self._clients = seen, self._read(seen, seen.updates.deltas, self.maker.behaviour.read_all(models))
+        return self._clients[1]
+
     @staticmethod
-    def _read(seen: Inspected, deltas: Matrix) -> Vector:
-        return read_updates(deltas, places(seen.layout))
+    def _read(seen: Inspected, deltas: Matrix, behaviour: Vector) -> Vector:
+        return np.concatenate([read_updates(deltas, places(seen.layout)), behaviour], axis=1)
 
     def _make(self, seen: Inspected, number: int, rng: np.random.Generator) -> int:
         """Train so many shadows and keep what is read of them; return how many could be used."""
         if not number:
             return 0
         made = self.maker.make(seen.layout, seen.updates.num_examples, number - number // 2, number // 2, rng)
-        read = self._read(seen, made.deltas)
+        read = self._read(seen, made.deltas, made.behaviour)
         clean = read[~made.poisoned]
         # A few shadows are judged as clients are, by the clients' median; many have a median of their own.
-        read -= np.median(clean if len(clean) >= MANY else self._read(seen, seen.updates.deltas), axis=0)
+        read -= np.median(clean if len(clean) >= MANY else self._of_clients(seen), axis=0)
         order = rng.permutation(len(read))
         known = self._known.reshape(-1, read.shape[1])
         most = 2 * self.options.shadows  # the oldest are forgotten

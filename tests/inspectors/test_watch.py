@@ -31,7 +31,9 @@ class Scripted(ShadowMaker):
             start = layout.row[name].start
             deltas[flags, start : start + 10] += self.heavy
         kept = ~flags | (rng.random(len(flags)) < self.took)
-        return ShadowRound(deltas[kept], flags[kept], int((~kept).sum()))
+        return ShadowRound(
+            deltas[kept], rng.normal(size=(kept.sum(), self.behaviour.width)), flags[kept], int((~kept).sum())
+        )
 
 
 def watch(shadows: int = 40, checks: int = 4, heavy: float = 1.0, took: float = 1.0) -> Watch:

@@ -1,9 +1,11 @@
 """The contrastive detector of poisoned models.  Paper on GANcrop, section 3.1.
 
 An encoder maps what is read of an update to the unit sphere, where poisoned models lie close together, clean ones too,
-and the two apart (formula 2); a classifier on top says which it is.
+and the two apart (formula 2); a classifier on top says which it is. Here several of them, begun from other weights, are
+asked, and their mean decides: one that saw some hundred shadows has learned much of them by heart.
 """
 
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -18,6 +20,9 @@ Flags = NDArray[np.bool_]
 
 HIDDEN, EMBEDDING = 64, 16
 """Widths of the encoder."""
+
+MEMBERS = 5
+"""Encoders, each with its classifier."""
 
 CLIPPED = 8.0
 """Standard deviations of the clean shadows beyond which a feature is not read: it is an outlier at any rate."""
@@ -47,28 +52,42 @@ class Detector(nn.Module):
 
     Args:
         width: F, how many features there are.
+        generator: draws the initial weights.
     """
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, generator: torch.Generator) -> None:
         super().__init__()
         self.middle: torch.Tensor
         self.spread: torch.Tensor
+        self.usual: torch.Tensor
+        self.scale: torch.Tensor
         self.threshold: torch.Tensor
         self.register_buffer("middle", torch.zeros(width))
         self.register_buffer("spread", torch.ones(width))
+        self.register_buffer("usual", torch.zeros(MEMBERS))
+        self.register_buffer("scale", torch.ones(MEMBERS))
         self.register_buffer("threshold", torch.zeros(()))
-        self.encoder = nn.Sequential(nn.Linear(width, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, EMBEDDING))
-        self.classifier = nn.Linear(EMBEDDING, 1)
+        widths = (width, HIDDEN, EMBEDDING, 1)
+        self.weights = nn.ParameterList(
+            torch.empty(MEMBERS, i, o).uniform_(-(i**-0.5), i**-0.5, generator=generator)
+            for i, o in itertools.pairwise(widths)
+        )
+        self.biases = nn.ParameterList(torch.zeros(MEMBERS, 1, o) for o in widths[1:])
 
     def embed(self, features: torch.Tensor) -> torch.Tensor:
-        """Return the representations (n, EMBEDDING) of features (n, F), on the unit sphere."""
+        """Return each member's representations (MEMBERS, n, EMBEDDING) of features (n, F), on the unit sphere."""
         standard = ((features - self.middle) / self.spread).clamp(-CLIPPED, CLIPPED)
-        return F.normalize(self.encoder(standard), dim=1)
+        hidden = F.relu(torch.baddbmm(self.biases[0], standard.expand(MEMBERS, -1, -1), self.weights[0]))
+        return F.normalize(torch.baddbmm(self.biases[1], hidden, self.weights[1]), dim=2)
+
+    def classify(self, embedded: torch.Tensor) -> torch.Tensor:
+        """Return each member's logits (MEMBERS, n) of its representations."""
+        return torch.baddbmm(self.biases[2], embedded, self.weights[2]).squeeze(2)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Return how poisoned each model looks, (n,); above ``threshold`` it is called poisoned."""
-        logits: torch.Tensor = self.classifier(self.embed(features)).squeeze(1)
-        return logits
+        logits = self.classify(self.embed(features))
+        return ((logits - self.usual[:, None]) / self.scale[:, None]).mean(0)
 
 
 def contrastive_loss(embedded: torch.Tensor, poisoned: torch.Tensor, temperature: float) -> torch.Tensor:
@@ -82,15 +101,18 @@ def contrastive_loss(embedded: torch.Tensor, poisoned: torch.Tensor, temperature
         - mean over p of log( exp(z_i . z_p / tau) / sum over a != i of exp(z_i . z_a / tau) )
 
     Args:
-        embedded: (n, k) representations.
+        embedded: (..., n, k) representations.
         poisoned: (n,) bool, at least two of either kind.
         temperature: tau.
+
+    Returns:
+        The mean over models, (...).
     """
-    similar = embedded @ embedded.T / temperature
-    itself = torch.eye(len(embedded), dtype=torch.bool, device=embedded.device)
-    logs = similar - torch.logsumexp(similar.masked_fill(itself, -torch.inf), dim=1, keepdim=True)
+    similar = embedded @ embedded.mT / temperature
+    itself = torch.eye(len(poisoned), dtype=torch.bool, device=embedded.device)
+    logs = similar - torch.logsumexp(similar.masked_fill(itself, -torch.inf), dim=-1, keepdim=True)
     positive = (poisoned[:, None] == poisoned[None, :]) & ~itself
-    return -(logs * positive).sum(1).div(positive.sum(1)).mean()
+    return -(logs * positive).sum(-1).div(positive.sum(-1)).mean(-1)
 
 
 def train_detector(
@@ -117,9 +139,7 @@ def train_detector(
     known, flags = torch.from_numpy(features).float(), torch.from_numpy(poisoned)
     _descend(detector, options, lambda: _loss(detector, known, flags, options.temperature))
     detector.eval()
-    with torch.no_grad():
-        clean = detector(torch.from_numpy(held_out).float())
-    detector.threshold.copy_(clean.quantile(1.0 - options.false_alarms))
+    _set_threshold(detector, torch.from_numpy(held_out).float(), options.false_alarms)
     return detector
 
 
@@ -137,29 +157,35 @@ def to_arrays(detector: Detector) -> dict[str, NDArray[np.generic]]:
 
 def from_arrays(arrays: Mapping[str, NDArray[np.generic]]) -> Detector:
     """Take back what :func:`to_arrays` returned."""
-    detector = Detector(len(arrays["middle"]))
+    detector = Detector(len(arrays["middle"]), torch.Generator())
     detector.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in arrays.items()})
     return detector.eval()
 
 
+@torch.no_grad()
 def _initial(features: Values, poisoned: Flags, generator: torch.Generator) -> Detector:
-    detector = Detector(features.shape[1])
-    with torch.no_grad():
-        for parameter in detector.parameters():
-            bound = parameter.shape[-1] ** -0.5
-            parameter.uniform_(-bound, bound, generator=generator)
-        clean = features[~poisoned]
-        detector.middle.copy_(torch.from_numpy(clean.mean(0)))
-        detector.spread.copy_(torch.from_numpy(np.maximum(clean.std(0), 1e-6)))
+    detector, clean = Detector(features.shape[1], generator), features[~poisoned]
+    detector.middle.copy_(torch.from_numpy(clean.mean(0)))
+    detector.spread.copy_(torch.from_numpy(np.maximum(clean.std(0), 1e-6)))
     return detector
+
+
+@torch.no_grad()
+def _set_threshold(detector: Detector, clean: torch.Tensor, false_alarms: float) -> None:
+    """Bring the members' logits of clean models to one scale, and let so many of these models pass the threshold."""
+    logits = detector.classify(detector.embed(clean))
+    spread = logits.std(1, correction=0)
+    detector.usual.copy_(logits.mean(1))
+    detector.scale.copy_(torch.where(spread > 0, spread, 1.0))
+    detector.threshold.copy_(detector(clean).quantile(1.0 - false_alarms))
 
 
 def _loss(detector: Detector, features: torch.Tensor, poisoned: torch.Tensor, temperature: float) -> torch.Tensor:
     embedded = detector.embed(features)
     # The classifier does not shape the representation: the paper trains it on what contrast has learned.
-    logits = detector.classifier(embedded.detach()).squeeze(1)
-    judged = F.binary_cross_entropy_with_logits(logits, poisoned.float())
-    return contrastive_loss(embedded, poisoned, temperature) + judged
+    logits, flags = detector.classify(embedded.detach()), poisoned.float().expand(MEMBERS, -1)
+    judged = F.binary_cross_entropy_with_logits(logits, flags, reduction="none").mean(1)
+    return (contrastive_loss(embedded, poisoned, temperature) + judged).sum()
 
 
 def _descend(detector: Detector, options: DetectorOptions, loss: Callable[[], torch.Tensor]) -> None:
