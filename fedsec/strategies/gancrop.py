@@ -32,7 +32,7 @@ class Gancrop(InspectingStrategy):
         shadows: int = 160,
         checks: int = 4,
         repair: Repair = "average",
-        false_alarms: float = 0.03,
+        false_alarms: float = 0.02,
         recovery_steps: int = 200,
         unlearning_epochs: int = 2,
         **options: Unpack[StrategyOptions],

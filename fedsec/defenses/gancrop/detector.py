@@ -2,7 +2,7 @@
 
 An encoder maps what is read of an update to the unit sphere, where poisoned models lie close together, clean ones too,
 and the two apart (formula 2); a classifier on top says which it is. Here several of them, begun from other weights, are
-asked, and their mean decides: one that saw some hundred shadows has learned much of them by heart.
+asked, and their mean decides.
 """
 
 import itertools
@@ -24,6 +24,10 @@ HIDDEN, EMBEDDING = 64, 16
 MEMBERS = 5
 """Encoders, each with its classifier."""
 
+BLUR, FORGOTTEN = 1.0, 0.3
+"""Standard deviations of the clean shadows by which features are blurred while it learns, anew in every step, and the
+share of them that it does not see: of some hundred shadows it would learn the features by heart."""
+
 CLIPPED = 8.0
 """Standard deviations of the clean shadows beyond which a feature is not read: it is an outlier at any rate."""
 
@@ -40,11 +44,11 @@ class DetectorOptions:
         false_alarms: share of the clean shadows that the threshold lets be called poisoned, above 0.
     """
 
-    temperature: float = 0.2
+    temperature: float = 0.5
     steps: int = 300
     learning_rate: float = 3e-3
     weight_decay: float = 1e-2
-    false_alarms: float = 0.03
+    false_alarms: float = 0.02
 
 
 class Detector(nn.Module):
@@ -125,7 +129,7 @@ def train_detector(
         poisoned: (m,) which of them are, at least two of either kind.
         held_out: (h, F) of further clean shadows, by which the threshold is set; h >= 1.
         options: how to train.
-        generator: draws the initial weights.
+        generator: draws the initial weights, and how features are blurred.
 
     Raises:
         ValueError: too few shadows of a kind.
@@ -137,7 +141,9 @@ def train_detector(
         )
     detector = _initial(features, poisoned, generator)
     known, flags = torch.from_numpy(features).float(), torch.from_numpy(poisoned)
-    _descend(detector, options, lambda: _loss(detector, known, flags, options.temperature))
+    _descend(
+        detector, options, lambda: _loss(detector, _blurred(detector, known, generator), flags, options.temperature)
+    )
     detector.eval()
     _set_threshold(detector, torch.from_numpy(held_out).float(), options.false_alarms)
     return detector
@@ -178,6 +184,12 @@ def _set_threshold(detector: Detector, clean: torch.Tensor, false_alarms: float)
     detector.usual.copy_(logits.mean(1))
     detector.scale.copy_(torch.where(spread > 0, spread, 1.0))
     detector.threshold.copy_(detector(clean).quantile(1.0 - false_alarms))
+
+
+def _blurred(detector: Detector, features: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    blurred = features + BLUR * detector.spread * torch.randn(features.shape, generator=generator)
+    forgotten = torch.rand(features.shape, generator=generator) < FORGOTTEN
+    return torch.where(forgotten, detector.middle.expand_as(features), blurred)
 
 
 def _loss(detector: Detector, features: torch.Tensor, poisoned: torch.Tensor, temperature: float) -> torch.Tensor:
