@@ -54,7 +54,7 @@ class Chain:
 
 @cache
 def compiled() -> ModuleType | None:
-    """Return :mod:`.compiled_chain`, or ``None`` where there is no numba."""
+    """Return :mod:`.compiled_chain`, or ``None`` where there is no numba, or no processor for it."""
     try:
         return importlib.import_module("fedsec.training.compiled_chain")
     except ImportError:

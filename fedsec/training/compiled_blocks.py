@@ -8,110 +8,29 @@ over arrays without that, hence the instructions that are spelt out here.
 Importing this module takes the time of importing numba; :mod:`fedsec.training.compiled_chain` does it on demand.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any, TypeVar, cast
+from collections.abc import Callable
+from typing import Any
 
-from llvmlite import binding, ir
-from numba import njit, types
-from numba.core import cgutils
-from numba.extending import intrinsic
+from llvmlite import ir
+from numba import types
 
-LANES = 16
-"""Examples in a vector: float32 in the widest registers there are; narrower ones take a vector in two or four."""
+from fedsec.training.compiled_instructions import (
+    FEATURES,
+    INT,
+    LANES,
+    LINE,
+    VECTOR,
+    WHICH,
+    Emitter,
+    compiled,
+    emitted,
+)
 
-ITEM, LINE = 4, 64
-"""Bytes of a float32 and of a vector."""
-
-MOST_ROWS, MOST_COLUMNS = (6, 4) if binding.get_host_cpu_features().get("avx512f") else (3, 2)
+MOST_ROWS, MOST_COLUMNS = (6, 4) if FEATURES.get("avx512f") else (3, 2)
 """Sums of a block: with what they are made of, they fill the registers and no more."""
 
 ROWS_OF_SLOPES, COLUMNS_OF_SLOPES = (5, 5) if MOST_ROWS == 6 else (3, 2)
 """The same where both factors are vectors."""
-
-# The order of a sum is the compiler's; it is the same for the same processor.
-FAST = {"reassoc", "contract", "nsz"}
-
-Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-def compiled(function: Function) -> Function:
-    """Compile a function when it is first called, from numba's cache on disk where there is one that can be written."""
-    try:
-        return cast(Function, njit(nogil=True, fastmath=FAST, cache=True)(function))
-    except (OSError, RuntimeError):  # no folder for the cache, or a full disk
-        return cast(Function, njit(nogil=True, fastmath=FAST)(function))
-
-
-def emitted(function: Callable[..., Any]) -> Any:
-    """Return what compiled functions call for the instructions that ``function`` describes."""
-    return intrinsic(function)
-
-
-_FLOAT, _INT = ir.FloatType(), ir.IntType(64)
-_VECTOR = ir.VectorType(_FLOAT, LANES)
-_WHICH = ir.VectorType(ir.IntType(32), LANES)
-_FUSED = ir.FunctionType(_VECTOR, [_VECTOR, _VECTOR, _VECTOR])
-
-
-class _Emitter:
-    """Emits loads, stores and products at addresses, which are 64-bit integers."""
-
-    def __init__(self, builder: ir.IRBuilder) -> None:
-        self.builder = builder
-        name = f"llvm.fma.v{LANES}f32"
-        self.fused = cgutils.get_or_insert_function(builder.module, _FUSED, name)  # type: ignore[no-untyped-call]
-
-    def times(self, number: Any, factor: Any) -> Any:
-        return self.builder.mul(number, _INT(factor) if isinstance(factor, int) else factor)
-
-    def moved(self, address: Any, *steps: Any) -> Any:
-        for step in steps:
-            address = self.builder.add(address, step)
-        return address
-
-    def _at(self, address: Any, kind: Any) -> Any:
-        return self.builder.inttoptr(address, kind.as_pointer())
-
-    def integer(self, address: Any) -> Any:
-        return self.builder.load(self._at(address, _INT), align=8)
-
-    def vector(self, address: Any) -> Any:
-        return self.builder.load(self._at(address, _VECTOR), align=LINE)
-
-    def same(self, address: Any) -> Any:
-        """Return the number at an address in all lanes."""
-        number = self.builder.load(self._at(address, _FLOAT), align=ITEM)
-        one = self.builder.insert_element(ir.Constant(_VECTOR, ir.Undefined), number, ir.IntType(32)(0))
-        lanes = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
-        return self.builder.shuffle_vector(one, ir.Constant(_VECTOR, ir.Undefined), lanes)
-
-    def keep(self, value: Any, address: Any) -> None:
-        self.builder.store(value, self._at(address, _VECTOR), align=LINE)
-
-    @contextmanager
-    def repeated(self, times: Any, sums: list[Any]) -> Iterator[tuple[Any, list[Any]]]:
-        """Repeat what is emitted inside with a counter and the sums so far; it leaves the new sums in that list."""
-        builder, before = self.builder, self.builder.block
-        body, after = builder.append_basic_block(), builder.append_basic_block()
-        first = [*sums]
-        builder.cbranch(builder.icmp_signed(">", times, _INT(0)), body, after)
-        builder.position_at_end(body)
-        counter = builder.phi(_INT)
-        carried = [builder.phi(_VECTOR) for _ in sums]
-        inside = [*carried]
-        yield counter, inside
-        following, end = builder.add(counter, _INT(1)), builder.block
-        for phi, start, value in zip([counter, *carried], [_INT(0), *first], [following, *inside], strict=True):
-            phi.add_incoming(start, before)
-            phi.add_incoming(value, end)
-        builder.cbranch(builder.icmp_signed("<", following, times), body, after)
-        builder.position_at_end(after)
-        for place, (start, value) in enumerate(zip(first, inside, strict=True)):
-            result = builder.phi(_VECTOR)
-            result.add_incoming(start, before)
-            result.add_incoming(value, end)
-            sums[place] = result
 
 
 def _by_shape(
@@ -119,11 +38,11 @@ def _by_shape(
 ) -> None:
     """Emit a block of every shape up to ``most``, and the choice among them."""
     done = builder.append_basic_block()
-    switch = builder.switch(builder.add(builder.mul(rows, _INT(most[1] + 1)), columns), done)
+    switch = builder.switch(builder.add(builder.mul(rows, INT(most[1] + 1)), columns), done)
     for height in range(1, most[0] + 1):
         for width in range(1, most[1] + 1):
             block = builder.append_basic_block()
-            switch.add_case(_INT(height * (most[1] + 1) + width), block)
+            switch.add_case(INT(height * (most[1] + 1) + width), block)
             builder.position_at_end(block)
             emit(height, width)
             builder.branch(done)
@@ -146,7 +65,7 @@ def _broadcast_block(
         vector, to_term, to_column = (builder.extract_value(vectors, i) for i in range(3))
         first, to_first = (builder.extract_value(start, i) for i in range(2))
         target, target_row, target_column = (builder.extract_value(result, i) for i in range(3))
-        emitter = _Emitter(builder)
+        emitter = Emitter(builder)
 
         def emit(height: int, width: int) -> None:
             by_row = [emitter.times(of_row, row) for row in range(height)]
@@ -183,7 +102,7 @@ def _slope_block(_context: Any, rows: Any, columns: Any, slopes: Any, vectors: A
         slope, of_term, of_row = (builder.extract_value(slopes, i) for i in range(3))
         vector, to_term, to_column = (builder.extract_value(vectors, i) for i in range(3))
         target, target_row, target_column = (builder.extract_value(result, i) for i in range(3))
-        emitter = _Emitter(builder)
+        emitter = Emitter(builder)
 
         def emit(height: int, width: int) -> None:
             targets = [
@@ -224,14 +143,14 @@ def spread(
 
     def generate(context: Any, builder: ir.IRBuilder, _signature: Any, arguments: Any) -> Any:
         slope, output, rectify, chosen, total, target, right, down = arguments
-        emitter, zero = _Emitter(builder), ir.Constant(_VECTOR, [0.0] * LANES)
+        emitter, zero = Emitter(builder), ir.Constant(VECTOR, [0.0] * LANES)
         value = emitter.vector(slope)
         closed = builder.fcmp_ordered("<=", emitter.vector(output), zero)
         value = builder.select(rectify, builder.select(closed, zero, value), value)
         emitter.keep(builder.fadd(emitter.vector(total), value), total)
-        which = builder.load(builder.inttoptr(chosen, _WHICH.as_pointer()), align=LINE)
+        which = builder.load(builder.inttoptr(chosen, WHICH.as_pointer()), align=LINE)
         for number in range(4):
-            mine = builder.icmp_signed("==", which, ir.Constant(_WHICH, [number] * LANES))
+            mine = builder.icmp_signed("==", which, ir.Constant(WHICH, [number] * LANES))
             steps = emitter.times(right, number % 2), emitter.times(down, number // 2)
             emitter.keep(builder.select(mine, value, zero), emitter.moved(target, *steps))
         return context.get_dummy_value()

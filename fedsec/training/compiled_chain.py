@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedsec.training.chain import Chain
-from fedsec.training.compiled_blocks import LANES
 from fedsec.training.compiled_convolutions import load_images
+from fedsec.training.compiled_instructions import LANES
 from fedsec.training.compiled_layers import CompiledConvolution, CompiledLinear, Floats, Weights, room, size
 from fedsec.training.compiled_linears import cross_entropy
 

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedsec.training.chain import Convolution, Linear
-from fedsec.training.compiled_blocks import ITEM, LANES, LINE
 from fedsec.training.compiled_convolutions import (
     activate,
     convolution_slopes,
@@ -17,6 +16,7 @@ from fedsec.training.compiled_convolutions import (
     deactivate,
     sum_lanes,
 )
+from fedsec.training.compiled_instructions import ITEM, LANES, LINE
 from fedsec.training.compiled_linears import (
     descend,
     linear_slopes,

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from fedsec.training.compiled_blocks import LANES, LINE, broadcast_sums, compiled
+from fedsec.training.compiled_blocks import broadcast_sums
+from fedsec.training.compiled_instructions import LANES, LINE, compiled
 
 
 @compiled

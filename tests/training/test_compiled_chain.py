@@ -1,8 +1,14 @@
 """Compiled training against torch's own steps in double precision."""
 
 import itertools
+import os
+import platform
+import subprocess
+import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +21,7 @@ from torch.nn import functional as F
 
 from fedsec.training.chain import Chain, Convolution, Linear
 from fedsec.training.compiled_chain import CompiledChain
+from fedsec.training.compiled_instructions import fuses
 
 EXAMPLES = 40
 
@@ -274,3 +281,34 @@ def test_linear_layers_that_do_not_meet_are_refused() -> None:
 def test_examples_that_are_not_there_are_refused(chosen: NDArray[np.int64], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         compiled(CASES["no pool"], GIVEN).step(chosen)
+
+
+@pytest.mark.parametrize(
+    ("machine", "features", "does"),
+    [
+        ("x86_64", {"fma": True}, True),
+        ("AMD64", {"avx": True}, False),
+        ("x86_64", {"fma": False}, False),
+        ("aarch64", {"neon": True}, True),
+    ],
+)
+def test_processors_that_cannot_multiply_and_add_at_once_are_left_to_torch(
+    machine: str, features: dict[str, bool], does: bool
+) -> None:
+    assert fuses(machine, features) is does
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="compiles for another x86")
+def test_narrower_vectors_give_the_same_up_to_rounding() -> None:
+    """Compile for an older processor, in a process of its own."""
+    script = """
+import numpy as np
+from fedsec.training import compiled_blocks as blocks
+blocks.MOST_ROWS, blocks.MOST_COLUMNS, blocks.ROWS_OF_SLOPES, blocks.COLUMNS_OF_SLOPES = 3, 2, 3, 2
+from tests.training.test_compiled_chain import CASES, assert_same_steps
+for case in ("LeNet-5", "no pool", "wide"):
+    assert_same_steps(CASES[case], [np.arange(40), np.arange(5)], 0.9)
+"""
+    with tempfile.TemporaryDirectory() as folder:
+        older = os.environ | {"NUMBA_CPU_NAME": "haswell", "NUMBA_CACHE_DIR": folder}
+        subprocess.run([sys.executable, "-c", script], check=True, env=older, cwd=Path(__file__).parents[2])
