@@ -27,8 +27,9 @@ Repair = Literal["average", "each", "none"]
 CANDIDATES = 0.25
 """Share of a round's models, the most suspicious, from whose average a trigger is recovered at least."""
 
-SEVERAL = 3
-"""Suspects whom the trigger that stands out does not explain, from which on they are searched for one of their own."""
+SEVERAL, TENTH = 3, 0.1
+"""Suspects whom the trigger that stands out does not explain, and share of a round's models that they are, from which on
+they are searched for one of their own: a few clean ones pass the detector's threshold, and the search takes seconds."""
 
 WARM = 5
 """A recovery that goes on from an earlier one takes 1 / WARM of its steps."""
@@ -141,7 +142,7 @@ class GancropInspector:
             return scores, None
         unexplained = (scores > 0.0) & (carried < honest_bound(carried))
         rows = np.flatnonzero(unexplained).tolist()
-        if len(rows) >= SEVERAL:
+        if len(rows) >= max(SEVERAL, TENTH * len(scores)):
             generator = torch.Generator().manual_seed(int(rng.integers(2**63 - 1)))
             fresh = Repairer(self.public, self.options.recovery, self.options.unlearning, self.options.recovery.steps)
             other = fresh.find(_average(seen, rows), trusted, generator)
