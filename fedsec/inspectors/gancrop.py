@@ -28,8 +28,8 @@ CANDIDATES = 0.25
 """Share of a round's models, the most suspicious, from whose average a trigger is recovered at least."""
 
 SEVERAL, TENTH = 3, 0.1
-"""Suspects whom the trigger that stands out does not explain, and share of a round's models that they are, from which on
-they are searched for one of their own: a few clean ones pass the detector's threshold, and the search takes seconds."""
+"""Suspects whom the trigger that stands out does not explain, and the share of the models that they must be, to be
+searched for one of their own: a few clean ones pass the threshold of the detector, and the search takes seconds."""
 
 WARM = 5
 """A recovery that goes on from an earlier one takes 1 / WARM of its steps."""
