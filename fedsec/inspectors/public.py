@@ -11,9 +11,9 @@ from torch import nn
 
 from fedsec.defenses.gancrop.trigger import RecoveredTrigger, as_bytes
 from fedsec.training.batches import Normalisation
-from fedsec.training.chain import Chain, compiled
+from fedsec.training.chain import Chain
 from fedsec.training.evaluation import compiled_logits
-from fedsec.training.grouped import group_model
+from fedsec.training.grouped import chain_of
 from fedsec.training.parameters import get_arrays, set_arrays
 
 Arrays = Mapping[str, NDArray[np.generic]]
@@ -87,8 +87,7 @@ class PublicData:
             order = _in_turn(self.labels)
             object.__setattr__(self, "images", np.asarray(self.images[order]))
             object.__setattr__(self, "labels", np.asarray(self.labels[order]))
-        if self.device.type == "cpu" and compiled() and (grouped := group_model(self.network)) is not None:
-            object.__setattr__(self, "chain", grouped.chain)
+        object.__setattr__(self, "chain", chain_of(self.network, self.device))
 
     def load(self, arrays: Arrays) -> PixelNetwork:
         """Return a network of its own with these arrays, on the device."""

@@ -37,7 +37,11 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def compiled(function: Function) -> Function:
-    """Compile a function when it is first called, from numba's cache on disk where there is one that can be written."""
+    """Compile a function when it is first called, from numba's cache on disk where there is one that can be written.
+
+    numba knows by a function's own file whether the cache is old. After a change of this file or of
+    :mod:`.compiled_blocks` delete ``__pycache__``.
+    """
     try:
         return cast(Function, njit(nogil=True, fastmath=FAST, cache=True)(function))
     except (OSError, RuntimeError):  # no folder for the cache, or a full disk

@@ -18,8 +18,8 @@ from fedsec.metrics.classification import (
     untargeted_backdoor_accuracy,
 )
 from fedsec.training.batches import Normalisation, on_device, values_of_bytes
-from fedsec.training.chain import Chain, compiled
-from fedsec.training.grouped import group_model
+from fedsec.training.chain import Chain
+from fedsec.training.grouped import chain_of
 from fedsec.training.parameters import set_arrays
 
 BATCH = 500
@@ -102,8 +102,7 @@ class Evaluator:
         self.num_classes = num_classes
         self.normalise = normalise
         self.pairs = pairs
-        grouped = group_model(model) if device.type == "cpu" and compiled() else None
-        self.chain = grouped.chain if grouped is not None else None
+        self.chain = chain_of(model, device)
         self.clean = on_device(images, labels, device)
         wanted = [np.ones(len(self.labels), bool)] if pairs is None else [of_source(self.labels, *p) for p in pairs]
         chosen = np.flatnonzero(np.any(wanted, axis=0))

@@ -18,7 +18,7 @@ import torch
 from torch import fx, nn
 from torch.nn import functional as F
 
-from fedsec.training.chain import read_chain
+from fedsec.training.chain import Chain, compiled, read_chain
 
 Form = Literal["images", "features"]
 Tensors = dict[str, torch.Tensor]
@@ -82,6 +82,13 @@ def group_model(model: nn.Module) -> GroupedModel | None:
         return GroupedModel(model)
     except UnsupportedLayerError:
         return None
+
+
+def chain_of(model: nn.Module, device: torch.device) -> Chain | None:
+    """Return the layers of a model that compiled code trains and asks on a device, or ``None`` where torch does."""
+    grouped = group_model(model) if device.type == "cpu" else None
+    chain = None if grouped is None else grouped.chain
+    return chain if chain is not None and compiled() else None
 
 
 class _Tracer(fx.Tracer):

@@ -147,7 +147,7 @@ def test_a_network_that_can_be_compiled_is_measured_alike_by_torch(monkeypatch: 
     real = evaluation.compiled_logits
     monkeypatch.setattr(evaluation, "compiled_logits", lambda *given: calls.append(1) or real(*given))
     ours = measured()
-    monkeypatch.setattr(evaluation, "compiled", lambda: None)
+    monkeypatch.setattr(evaluation, "chain_of", lambda *_: None)
     by_torch = measured()
     assert len(calls) == 2  # the clean images and the triggered ones
     assert ours.loss == pytest.approx(by_torch.loss, rel=1e-6)

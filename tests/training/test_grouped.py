@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from fedsec.models.classifiers import CLASSIFIERS, build_classifier
-from fedsec.training.grouped import GroupedModel, UnsupportedLayerError, group_model
+from fedsec.training.grouped import GroupedModel, UnsupportedLayerError, chain_of, group_model
 from tests.training.conftest import Network
 
 LANES, BATCH = 3, 4
@@ -199,3 +199,11 @@ def test_networks_can_be_used_while_another_thread_groups_one() -> None:
         thread.join()
     assert failed == []
     assert nn.Module.__call__ is before
+
+
+def test_what_compiled_code_trains_is_told_by_network_and_device() -> None:
+    cpu = torch.device("cpu")
+    assert chain_of(build_classifier("lenet5", 1, 28, 10), cpu) is not None
+    assert chain_of(build_classifier("resnet8", 3, 32, 10), cpu) is None
+    assert chain_of(build_classifier("lenet5", 1, 28, 10), torch.device("cuda")) is None
+    assert chain_of(build_classifier("lenet5", 1, 28, 10).double(), cpu) is None
