@@ -29,7 +29,9 @@ def fuzz(target: str, cases: int, number: int) -> Counter[bool]:
         counts[judge(case)] += 1
 
     phases = [Phase.generate, Phase.shrink]
-    options = settings(max_examples=cases // 2, database=None, phases=phases, suppress_health_check=list(HealthCheck))
+    options = settings(
+        max_examples=cases // 2, database=None, deadline=None, phases=phases, suppress_health_check=list(HealthCheck)
+    )
     seed(number)(options(run))()
     for case in range(cases // 2, cases):
         try:
