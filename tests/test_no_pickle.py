@@ -2,8 +2,10 @@
 
 torch's files are read as tensors or not at all: ``torch.load`` is allowed with ``weights_only=True`` in plain sight.
 
-One exception is not ours: on the engines ``ray`` and ``cohort`` Ray pickles what it hands from one process of this
-machine to another. It carries our own classes, and nothing that a node of a deployment sent.
+Two exceptions are not ours. On the engines ``ray`` and ``cohort`` Ray pickles what it hands from one process of this
+machine to another. It carries our own classes, and nothing that a node of a deployment sent. And numba
+keeps what it compiled beside the package, or in the user's folder, and unpickles that: who can write there can write
+the package's own ``__pycache__``. So compiled code is loaded before the watch begins.
 """
 
 import ast
@@ -110,11 +112,25 @@ from fedsec.data.datasets import load
 
 found = []
 
+def load_compiled_code(images, labels):
+    import torch
+    from fedsec.models.classifiers import build_classifier
+    from fedsec.training.batches import Normalisation
+    from fedsec.training.classifier import TrainingSettings
+    from fedsec.training.cohort import Member, train_cohort
+    from fedsec.training.grouped import GroupedModel
+
+    model = build_classifier("lenet5", 1, 28, 10)
+    member = Member([t.numpy() for t in model.state_dict().values()], images[:9], labels[:9], torch.Generator())
+    pace = TrainingSettings(1, 4, 0.1)
+    train_cohort(GroupedModel(model), [member], Normalisation((0.5,), (0.5,)), pace, torch.device("cpu"))
+
 def watch(event, arguments):
     if event == "pickle.find_class":
         found.append(".".join(map(str, arguments)))
 
-load("digits", "train")
+data = load("digits", "train")
+load_compiled_code(data.images, data.labels)
 sys.addaudithook(watch)
 if sys.argv[1] == "control":
     import pickle
