@@ -8,7 +8,6 @@ from fedsec.defenses.gancrop.trigger import RecoveredTrigger, as_bytes
 from fedsec.defenses.gancrop.unlearning import UnlearningOptions, unlearn
 from fedsec.inspectors.public import Arrays, PublicData
 from fedsec.training.batches import values_of_bytes
-from fedsec.training.chain import Chain
 
 
 def unlearned(
@@ -31,30 +30,18 @@ def unlearned(
         options: how.
         generator: CPU generator of every draw.
     """
-    if public.chain is not None:
-        return _compiled(public.chain, public, first, arrays, triggers, options, generator)
-    network, (images, labels) = public.load(arrays), public.pixels()
-    loss = unlearn(network, images[first:], labels[first:], triggers, options, generator)
-    return public.arrays_of(network), loss
+    if public.chain is None:
+        network, (pixels, classes) = public.load(arrays), public.pixels()
+        loss = unlearn(network, pixels[first:], classes[first:], triggers, options, generator)
+        return public.arrays_of(network), loss
+    from fedsec.training.compiled_chain import CompiledChain  # here: it takes seconds to import
 
-
-def _compiled(
-    chain: Chain,
-    public: PublicData,
-    first: int,
-    arrays: Arrays,
-    triggers: list[RecoveredTrigger],
-    options: UnlearningOptions,
-    generator: torch.Generator,
-) -> tuple[dict[str, NDArray[np.generic]], float]:
-    """Do the same with the same draws on images that are stamped beforehand, and so rounded to bytes."""
-    from fedsec.training.compiled_chain import CompiledChain
-
+    # The same with the same draws, on images that are stamped beforehand, and so rounded to bytes.
     images, labels = public.images[first:], public.labels[first:]
     every = np.concatenate([images, *(as_bytes(images, trigger) for trigger in triggers)])
     repeated = np.tile(labels, 1 + len(triggers))
     pace = options.batch_size, options.learning_rate, options.momentum
-    network = CompiledChain(chain, arrays, every, repeated, values_of_bytes(public.normalise), *pace)
+    trained = CompiledChain(public.chain, arrays, every, repeated, values_of_bytes(public.normalise), *pace)
     total = 0.0
     for _ in range(options.epochs):
         total = 0.0
@@ -62,6 +49,6 @@ def _compiled(
             batch, count = chosen.clone(), round(options.share * len(chosen))
             if triggers and count:
                 batch[:count] += len(labels) * (1 + torch.randint(len(triggers), (count,), generator=generator))
-            total += network.step(batch.numpy())
-    weights = network.weights()
+            total += trained.step(batch.numpy())
+    weights = trained.weights()
     return {name: weights[name] for name in arrays}, total / len(labels)

@@ -74,5 +74,6 @@ def test_an_odd_value_anywhere_is_used_or_refused_with_words(
 
 @pytest.mark.parametrize(("load", "good"), [(load_table, TABLE), (load_figure, FIGURE)])
 def test_what_is_changed_is_good(load: Callable[[Path], object], good: dict[str, Any], tmp_path: Path) -> None:
-    (tmp_path / "good.toml").write_text(tomli_w.dumps(good))
-    load(tmp_path / "good.toml")
+    file = tmp_path / "good.toml"
+    file.write_text(tomli_w.dumps(good))
+    assert problems_of(load, file) == []
