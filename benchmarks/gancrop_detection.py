@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from benchmarks import gancrop_recovery
-from benchmarks.gancrop_models import CLEAN, HELD_OUT, Models, Setting, Study, make_study
+from benchmarks.gancrop_models import ATTACKERS, CLEAN, HELD_OUT, Models, Setting, Study, make_study
 from fedsec.defenses.abnormal_clients import make_surrogates
 from fedsec.defenses.gancrop.detector import DetectorOptions, Values, scores, train_detector
 from fedsec.defenses.gancrop.features import read_updates
@@ -115,20 +115,29 @@ def area(values: Vector, poisoned: BoolVector) -> float:
     return float(np.mean((pairs > 0) + 0.5 * (pairs == 0)))
 
 
-def centred(read: Values, groups: BoolVector, clean: BoolVector) -> Values:
-    """Return what is read (n, F) from the median of the clean models of its group, as an honest majority's round is."""
+def centred(read: Values, groups: BoolVector, clean: BoolVector, attackers: float) -> Values:
+    """Return what is read (n, F) from the median of a round: the clean models of its group, and some poisoned ones.
+
+    Args:
+        read: what is read.
+        groups: (n,) a flag that parts the models into two groups.
+        clean: (n,) which are.
+        attackers: share of a round's models that is poisoned, below 1; the first ones of the group.
+    """
     moved = read.copy()
     for group in (groups, ~groups):
-        if (group & clean).any():
-            moved[group] -= np.median(read[group & clean], axis=0)
+        honest, poisoned = np.flatnonzero(group & clean), np.flatnonzero(group & ~clean)
+        if len(honest):
+            some = poisoned[: round(len(honest) * attackers / (1.0 - attackers))]
+            moved[group] -= np.median(read[np.concatenate([honest, some])], axis=0)
     return moved
 
 
 def judged(study: Study, reader: Reader, judge: Judge, alarms: float) -> Vector:
     """Return the scores of the tested models; above 0 a model is called poisoned."""
     learned, tested = study.shadows, study.tests
-    known = _finite(centred(reader(learned, study.layout), learned.skewed, ~learned.poisoned))
-    read = _finite(centred(reader(tested, study.layout), tested.skewed, ~tested.poisoned))
+    known = _finite(centred(reader(learned, study.layout), learned.skewed, ~learned.poisoned, 0.0))
+    read = _finite(centred(reader(tested, study.layout), tested.skewed, ~tested.poisoned, ATTACKERS))
     apart = np.zeros(len(known), bool)
     apart[np.flatnonzero(~learned.poisoned)[::APART]] = True
     used = learned.usable & ~apart
@@ -193,10 +202,12 @@ def lines(setting: Setting, recover: int, alarms: float, command: str) -> Iterat
         yield (
             "Percent, means over the models of a row; IoU of the masks where the target was found. A recovered trigger "
             "is stamped on public images, a true one on test images; after: once unlearned, of the true one where the "
-            "repaired model would be used. A class named in a clean model is a false one."
+            "repaired model would be used. A class named in a clean model is a false one. One source: the backdoor "
+            "turns images of one class only, and there is no trigger that turns the others."
         )
         yield ""
-        yield from gancrop_recovery.table(study, chosen, setting.seed)
+        scores_of_all = judged(study, everything, contrastive, alarms)
+        yield from gancrop_recovery.table(study, chosen, setting.seed, scores_of_all)
 
 
 def main() -> None:

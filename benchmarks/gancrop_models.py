@@ -46,6 +46,9 @@ TESTED = 2000
 TOGETHER = 16
 """Models that are trained before the next are."""
 
+ATTACKERS = 0.3
+"""Share of the models of a round that is poisoned: what is read is measured from the median of all."""
+
 TOOK = 50.0
 """Percent of stamped images above which a backdoor works."""
 
@@ -155,7 +158,8 @@ def make_study(setting: Setting) -> Study:
     sent = get_arrays(network)
     for _ in range(setting.round):
         sent = mean_model(sent, _trained(public, sent, even, setting, rng))
-    learned = [_shadow(public, len(even[number % len(even)].labels), number, rng) for number in range(setting.shadows)]
+    count = int(np.median([len(client.labels) for client in even]))
+    learned = [_shadow(public, min(count, setting.public), number, rng) for number in range(setting.shadows)]
     tested = list(draw_tests(even, skewed, setting.tests, public.num_classes, rng))
     trained = _Trainer(public, sent, setting, images, labels, rng)
     return Study(

@@ -12,10 +12,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.gancrop_models import CLEAN, Models, Study, accuracy_of, mean_model, success_of
+from benchmarks.gancrop_models import ATTACKERS, Models, Study, accuracy_of, mean_model, success_of
 from fedsec.defenses.gancrop.recovery import RecoveryOptions
+from fedsec.defenses.gancrop.trigger import overlap
 from fedsec.defenses.gancrop.unlearning import UnlearningOptions
 from fedsec.defenses.neural_cleanse import flag_targets, neural_cleanse
+from fedsec.defenses.updates import Vector
 from fedsec.inspectors.repair import Repairer
 from fedsec.training.shadows import Shadow
 
@@ -64,20 +66,27 @@ def choose(models: Models, number: int) -> list[int]:
     return sorted(turns[:number])
 
 
-def overlap(recovered: NDArray[np.float32], true: NDArray[np.bool_]) -> float:
-    """Return intersection over union of two masks (H, W), the recovered one taken where it is above a half."""
-    found = recovered > 0.5
-    union = int((found | true).sum())
-    return float((found & true).sum()) / union if union else nan
+def trusted_model(study: Study, scores: Vector, but: int) -> dict[str, NDArray[np.generic]]:
+    """Return what GANcrop compares a suspect with: the average of the less suspicious half of a round.
+
+    Args:
+        study: with the tested models.
+        scores: (n,) how suspicious each is.
+        but: the suspect, which is not in it.
+    """
+    models = study.tests
+    clean, poisoned = np.flatnonzero(~models.poisoned), np.flatnonzero(models.poisoned)
+    round_of_all = [*clean.tolist(), *poisoned[: round(len(clean) * ATTACKERS / (1.0 - ATTACKERS))].tolist()]
+    ranked = sorted((row for row in round_of_all if row != but), key=lambda row: float(scores[row]))
+    return mean_model(study.layout.sent, [models.arrays[row] for row in ranked[: (len(ranked) + 1) // 2]])
 
 
-def gancrop(study: Study, place: int, seed: int) -> Attempt:
-    """Return what GANcrop's repair does with one of the tested models, beside the average of the clean ones."""
+def gancrop(study: Study, place: int, seed: int, scores: Vector) -> Attempt:
+    """Return what GANcrop's repair does with one of the tested models."""
     models = study.tests
     arrays, shadow = models.arrays[place], models.shadows[place]
     recovery = RecoveryOptions()
-    clean = [models.arrays[row] for row in np.flatnonzero(models.kinds == CLEAN).tolist() if row != place]
-    trusted = mean_model(study.layout.sent, clean)
+    trusted = trusted_model(study, scores, place)
     start = time.perf_counter()
     repairer = Repairer(study.public, recovery, UnlearningOptions(), recovery.steps)
     generator = torch.Generator().manual_seed(seed)
@@ -102,7 +111,7 @@ def gancrop(study: Study, place: int, seed: int) -> Attempt:
     )
 
 
-def cleansed(study: Study, place: int, seed: int) -> Attempt:
+def cleansed(study: Study, place: int, seed: int, scores: Vector) -> Attempt:
     """Return what Neural Cleanse finds in one of the tested models."""
     start, models = time.perf_counter(), study.tests
     network = study.public.load(models.arrays[place])
@@ -115,8 +124,15 @@ def cleansed(study: Study, place: int, seed: int) -> Attempt:
     return Attempt(*hit, recovered_before=success, seconds=time.perf_counter() - start)
 
 
-def table(study: Study, places: Sequence[int], seed: int) -> Iterator[str]:
-    """Yield the lines of the table of what is recovered from some of the tested models, by method and kind."""
+def table(study: Study, places: Sequence[int], seed: int, scores: Vector) -> Iterator[str]:
+    """Yield the lines of the table of what is recovered from some of the tested models, by method and kind.
+
+    Args:
+        study: with the tested models.
+        places: which of them.
+        seed: of every search.
+        scores: (n,) of all tested models.
+    """
     heads = (
         "a class named", "the true one", "IoU", "recovered trigger", "after", "true trigger", "after", "accuracy lost",
         "used", "s",
@@ -124,9 +140,10 @@ def table(study: Study, places: Sequence[int], seed: int) -> Iterator[str]:
     yield f"| method | trigger | models | {' | '.join(heads)} |"
     yield "| --- " * (3 + len(heads)) + "|"
     for name, method in (("GANcrop", gancrop), ("Neural Cleanse", cleansed)):
-        attempts = {place: method(study, place, seed + place) for place in places}
-        for kind in sorted({str(study.tests.kinds[place]) for place in places}):
-            of_kind = [attempts[place] for place in places if study.tests.kinds[place] == kind]
+        attempts = {place: method(study, place, seed + place, scores) for place in places}
+        kinds = {place: _kind(study.tests, place) for place in places}
+        for kind in sorted(set(kinds.values())):
+            of_kind = [attempts[place] for place in places if kinds[place] == kind]
             yield f"| {name} | {kind} | {len(of_kind)} | {' | '.join(averaged(of_kind))} |"
 
 
@@ -135,6 +152,10 @@ def averaged(attempts: Sequence[Attempt]) -> list[str]:
     columns = np.array(attempts, float).T
     means = [column[np.isfinite(column)].mean() if np.isfinite(column).any() else nan for column in columns]
     return [f"{mean:{DIGITS[name]}}" if mean == mean else "" for name, mean in zip(Attempt._fields, means, strict=True)]
+
+
+def _kind(models: Models, place: int) -> str:
+    return f"{models.kinds[place]}, one source" if models.shadows[place].source >= 0 else str(models.kinds[place])
 
 
 def _hit(target: int | None, mask: NDArray[np.float32] | None, shadow: Shadow) -> tuple[float, float, float]:

@@ -118,7 +118,8 @@ def reproduce(
     runs = table.runs(range(seeds) if seeds else table.seeds, overrides)
     folders = _finished(table, runs, console, engine=chosen, together=together, quiet=quiet)
     target = out or runs_folder(runs[0][1]) / table.name / "report"
-    report = write_report(folders, target, table)
+    changed = ", ".join(f"{key} = {value}" for key, value in overrides.items())
+    report = write_report(folders, target, table, [f"Run with --set: {changed}."] if changed else [])
     for heading, shown in report.sections.items():
         _show(console, f"{table.title}: {heading.lower()}", shown)
     if not quiet:

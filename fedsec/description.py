@@ -55,19 +55,14 @@ def describe(
         reports: what the nodes say of themselves, by partition.
         about: what the clients run on; ``engine`` is its name.
         last_round: round that the run goes on from; 0 at its beginning.
-
-    Raises:
-        FederationError: the run was begun with its data dealt out otherwise.
     """
     test, attackers = held_out(config), malicious(config)
     names, own = class_names(config, test), config.data.partition == "own"
     earlier = folder.environment() if (folder.path / "environment.json").exists() else {}
-    held = {partition: _padded(report.class_counts, len(names)) for partition, report in reports.items()}
-    held = _known_before(earlier) | held
+    held = _known_before(earlier) | _held(reports, len(names))
     counts = [held.get(partition, [0] * len(names)) for partition in range(config.federation.clients)]
     # What is dealt out the server can compute; of data that each client has of its own it knows what it is told.
     dealt = None if own else partition_hash(partitions(config))
-    _check_same_data(folder, earlier, dealt, held)
     start, starts = _start(config, about, last_round), _starts(earlier)
     notices = _notices(config, held, attackers) + _idle(strategy, config) + _changes(starts, start)
     starts.append(start)
@@ -95,6 +90,38 @@ def describe(
     return notices
 
 
+def check_same_data(config: RunConfig, folder: RunFolder, reports: Mapping[int, NodeReport]) -> None:
+    """Refuse to go on with a run whose data have changed; to be called before anybody computes on them.
+
+    Args:
+        config: the run's configuration.
+        folder: the run's folder.
+        reports: what the nodes say of themselves, by partition.
+
+    Raises:
+        FederationError: the run was begun with its data dealt out otherwise.
+    """
+    if not (folder.path / "environment.json").exists():
+        return
+    earlier = folder.environment()
+    before = earlier["partition"]["sha256"]
+    dealt = None if config.data.partition == "own" else partition_hash(partitions(config))
+    if before is None or dealt is None:
+        known = _known_before(earlier)
+        held = known | _held(reports, len(class_names(config, held_out(config))))
+        for partition, counts in known.items():
+            if list(held[partition]) != list(counts):
+                raise FederationError(
+                    f"{folder.path}: partition {partition} has other data than when this run was begun (examples of "
+                    f"each class {counts} then, {held[partition]} now); bring it back, or start a new run"
+                )
+    elif before != dealt:
+        raise FederationError(
+            f"{folder.path}: the data has changed since this run was begun (partition {before[:12]} then, {dealt[:12]} "
+            "now); bring it back, or start a new run"
+        )
+
+
 def versions() -> dict[str, str | None]:
     """Return the version of each package that decides numbers; ``None`` for one that is not there."""
     return {name: _version(name) for name in PACKAGES}
@@ -106,24 +133,9 @@ def _known_before(earlier: Mapping[str, Any]) -> dict[int, list[int]]:
     return {p: counts for p, counts in enumerate(earlier.get("class_counts", ())) if p not in unseen}
 
 
-def _check_same_data(
-    folder: RunFolder, earlier: Mapping[str, Any], dealt: str | None, held: Mapping[int, Sequence[int]]
-) -> None:
-    if not earlier:
-        return
-    before = earlier["partition"]["sha256"]
-    if before is None or dealt is None:
-        for partition, counts in _known_before(earlier).items():
-            if list(held[partition]) != list(counts):
-                raise FederationError(
-                    f"{folder.path}: partition {partition} has other data than when this run was begun (examples of "
-                    f"each class {counts} then, {held[partition]} now); bring it back, or start a new run"
-                )
-    elif before != dealt:
-        raise FederationError(
-            f"{folder.path}: the data has changed since this run was begun (partition {before[:12]} then, {dealt[:12]} "
-            "now); bring it back, or start a new run"
-        )
+def _held(reports: Mapping[int, NodeReport], classes: int) -> dict[int, list[int]]:
+    """Return how many examples of each class the nodes say that they hold, by partition."""
+    return {partition: _padded(report.class_counts, classes) for partition, report in reports.items()}
 
 
 def _start(config: RunConfig, about: Mapping[str, Any], last_round: int) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fedsec.audit import CriticAudit
 from fedsec.data.datasets import ImageDataset
 from fedsec.defenses.updates import OptionError
-from fedsec.description import describe
+from fedsec.description import check_same_data, describe
 from fedsec.fleet import Fleet, Judge, Judged
 from fedsec.holdings import class_names
 from fedsec.inspection_record import inspection_record
@@ -29,7 +29,7 @@ from fedsec.runs.config import RunConfig
 from fedsec.runs.filling import FillingRecord
 from fedsec.runs.record import RunFolder
 from fedsec.runs.rounds import ClientRecord, Role, RoundRecord
-from fedsec.scenario import attack_rounds, audited_on, can_attack, held_out, malicious
+from fedsec.scenario import attack_rounds, audited_on, can_attack, held_out, malicious, trigger
 from fedsec.seeds import Purpose, derived_seed
 from fedsec.strategies import InspectingStrategy, LossForest, RobustStrategy
 from fedsec.strategies.build import rehearse
@@ -50,6 +50,7 @@ class Federation:
         strategy: the defense.
         measure: measures global models.
         attackers: partitions of the malicious clients; known here and in the report, and to no defense.
+        true_mask: (H, W) pixels of the trigger that is measured, likewise; ``None`` without one.
     """
 
     config: RunConfig
@@ -57,6 +58,7 @@ class Federation:
     strategy: RobustStrategy
     measure: Measure
     attackers: tuple[int, ...]
+    true_mask: NDArray[np.bool_] | None
 
     def roles(self, server_round: int, reports: Mapping[int, NodeReport]) -> dict[int, Role]:
         """Return what each malicious client is in a round; all others are honest, and so is one without a target."""
@@ -118,13 +120,16 @@ def _run(fleet: Fleet, config: RunConfig, folder: RunFolder, observer: Observer)
         return finished
     test = held_out(config)
     measure = measure_of(config, test, folder.path)
-    federation = Federation(config, folder, _strategy(config, test), measure, malicious(config))
+    backdoor = config.attacked and config.attack.kind in ("backdoor", "untargeted-backdoor")
+    mask = trigger(config, test.images.shape[1:]).mask if backdoor else None
+    federation = Federation(config, folder, _strategy(config, test), measure, malicious(config), mask)
     news = News(observer.noticed)
     reports = fleet.meet(news.tell, federation.enough)
     if problem := victim_problem(config, {client: report.class_counts for client, report in reports.items()}):
         raise FederationError(problem)
-    about = _fill(fleet, federation, observer, news)
     start = _restore(federation, test, news.tell)
+    check_same_data(config, folder, reports)
+    about = _fill(fleet, federation, reports, observer, news)
     for text in describe(config, folder, federation.strategy, reports, about, start.server_round):
         observer.noticed(text)
     observer.started(config, folder, start.server_round + 1)
@@ -149,12 +154,21 @@ def _strategy(config: RunConfig, test: ImageDataset) -> RobustStrategy:
     return strategy
 
 
-def _fill(fleet: Fleet, federation: Federation, observer: Observer, news: News) -> dict[str, Any]:
-    """Let the clients fill their classes, where they do; return what the fleet runs on, and the seconds of it."""
+def _fill(
+    fleet: Fleet, federation: Federation, reports: Mapping[int, NodeReport], observer: Observer, news: News
+) -> dict[str, Any]:
+    """Let the clients fill their classes, where they do; return what the fleet runs on, and the seconds of it.
+
+    A client that is done with it and holds something else by now fills its classes anew.
+    """
     if federation.config.data.balance == "none":
         return dict(fleet.about())
     start, folder = time.perf_counter(), federation.folder
-    done = folder.keep_fillings()
+    done = {
+        client: filled
+        for client, filled in folder.keep_fillings().items()
+        if client not in reports or tuple(reports[client].class_counts) == filled.before
+    }
     clients = federation.config.federation.clients
 
     if len(done) < clients:
@@ -209,7 +223,9 @@ def _train_round(
     clock.append(time.perf_counter())
     measured = federation.measure(server_round, arrays)
     clock.append(time.perf_counter())
-    inspection = inspection_record(strategy, server_round, federation.measure, federation.folder.path)
+    inspection = inspection_record(
+        strategy, server_round, federation.measure, federation.folder.path, federation.true_mask
+    )
     outcome = strategy.outcome
     stages = dict(zip(("train", "aggregate", "evaluate"), np.diff(clock).tolist(), strict=True))
     line = RoundRecord(

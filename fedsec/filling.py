@@ -84,7 +84,8 @@ def fill(config: RunConfig, partition: int, held: Holding, device: torch.device)
         note = "; ".join(text for text in (note, str(entry.about["note"])) if text)
     note = "; ".join(text for text in (note, _unfilled(config, counts)) if text)
     after = tuple((counts + np.bincount(more[1], minlength=len(counts))).tolist())
-    report = FillingRecord(partition, before, after, seconds, there, note)
+    by = _maker(config, device) if after != before else ""
+    report = FillingRecord(partition, before, after, seconds, there, note, by)
     return Filled(np.concatenate([images, more[0]]), np.concatenate([labels, more[1]]), report, entry)
 
 
@@ -124,6 +125,14 @@ def _unfilled(config: RunConfig, counts: Counts) -> str:
         return ""
     empty = np.flatnonzero(counts == 0)
     return f"no image of class {', '.join(map(str, empty))}: nothing to fill it with" if len(empty) else ""
+
+
+def _maker(config: RunConfig, device: torch.device) -> str:
+    """Return what fills classes, for the record: a GAN's images depend on the arithmetic that it was trained in."""
+    if config.data.balance not in GANS:
+        return config.data.balance
+    precision = "bf16" if computes_in_bf16(config.gan.precision, device) else "float32"
+    return f"{config.data.balance} in {precision} on {device.type}"
 
 
 def _key(config: RunConfig, partition: int, held: Holding, device: torch.device) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from benchmarks import gancrop_detection, gancrop_recovery
-from benchmarks.gancrop_detection import area, centred, contrastive, measured, regression
+from benchmarks.gancrop_detection import area, centred, contrastive, lines, measured, regression
 from benchmarks.gancrop_models import (
     CLEAN,
     HELD_OUT,
@@ -20,11 +20,12 @@ from benchmarks.gancrop_models import (
     draw_tests,
     held_out_trigger,
 )
-from benchmarks.gancrop_recovery import Attempt, averaged, choose, overlap
+from benchmarks.gancrop_recovery import Attempt, averaged, choose
 from fedsec.inspectors.public import PublicData
 from fedsec.models.classifiers import build_classifier
 from fedsec.strategies.layout import Layout
 from fedsec.training.batches import Normalisation
+from fedsec.training.classifier import TrainingSettings
 from fedsec.training.parameters import get_arrays
 from fedsec.training.shadows import Shadow, stamped
 
@@ -71,11 +72,13 @@ def test_the_area_is_how_often_a_poisoned_model_has_the_higher_score() -> None:
     assert np.isnan(area(np.zeros(4), np.ones(4, bool)))
 
 
-def test_what_is_read_is_measured_from_the_clean_median_of_its_group() -> None:
+def test_what_is_read_is_measured_from_the_median_of_its_group_and_its_attackers() -> None:
     read = np.array([[1.0], [3.0], [5.0], [100.0], [10.0], [30.0]])
     groups = np.array([False, False, False, False, True, True])
     clean = np.array([True, True, True, False, True, False])
-    assert centred(read, groups, clean).ravel().tolist() == [-2.0, 0.0, 2.0, 97.0, 0.0, 20.0]
+    assert centred(read, groups, clean, 0.0).ravel().tolist() == [-2.0, 0.0, 2.0, 97.0, 0.0, 20.0]
+    # One of four is poisoned: the median of 1, 3, 5 and 100.
+    assert centred(read, groups, clean, 0.25).ravel().tolist() == [-3.0, -1.0, 1.0, 96.0, 0.0, 20.0]
     assert read[0, 0] == 1.0
 
 
@@ -110,15 +113,6 @@ def test_either_judge_tells_apart_what_is_plain(judge: gancrop_detection.Judge, 
     assert found.detected == 100.0
 
 
-def test_masks_overlap_by_what_they_share_of_what_they_cover() -> None:
-    true = np.zeros((4, 4), bool)
-    true[:2, :2] = True
-    recovered = np.zeros((4, 4), np.float32)
-    recovered[:2, :] = 0.9
-    assert overlap(recovered, true) == 0.5
-    assert np.isnan(overlap(np.zeros((4, 4), np.float32), np.zeros((4, 4), bool)))
-
-
 def test_models_to_repair_are_of_every_kind_in_turn() -> None:
     tested = models([CLEAN, CLEAN, "patch", "patch", "blend", "centre"], [np.nan, np.nan, 90.0, 90.0, 90.0, 10.0])
     assert choose(tested, 3) == [0, 2, 4]
@@ -146,3 +140,11 @@ def test_the_command_prints_and_keeps_what_was_found(
     assert "| every array, by its shape | contrast | 1.000 |" in printed
     assert "| Neural Cleanse | patch | 1 | 100 | 100 | 0.50 |" in printed
     assert (tmp_path / "gancrop_fashion_mnist_lenet5_3.md").read_text() == printed
+
+
+def test_models_are_trained_told_apart_and_repaired_for_real() -> None:
+    setting = Setting("digits", "lenet5", 1, 4, 1.0, 100, 20, 12, 0, TrainingSettings(2, 16, 0.1), "cpu")
+    printed = list(lines(setting, 2, 0.05, "the command"))
+    rows = [line for line in printed if line.startswith("| every array by its shape, and behaviour")]
+    assert len(rows) == 4  # by two judges, in two tables
+    assert sum(line.startswith(("| GANcrop |", "| Neural Cleanse |")) for line in printed) >= 2

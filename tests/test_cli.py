@@ -219,6 +219,12 @@ def test_reproduce_reduced_runs_every_cell_in_little_time_and_says_that_it_did(t
     assert "Reduced setting (data.share = 0.2, federation.local-epochs = 1)" in page
 
 
+def test_a_table_whose_settings_were_changed_says_so(table_file: Path, runs: Path) -> None:
+    done = fedsec("reproduce", table_file, "--engine", "local", "--set", "federation.local-epochs=1")
+    assert done.code == 0, done.err
+    assert "Run with --set: federation.local-epochs = 1." in (runs / "small" / "report" / "small.md").read_text()
+
+
 FIGURE = 'title = "Who holds what"\nfigure = "samples"\n[show]\nimages = 3\n[data]\ndataset = "digits"\n'
 
 

@@ -17,7 +17,9 @@ from fedsec.filling import Filled, fill
 from fedsec.holdings import Holding
 from fedsec.runs.config import RunConfig
 from fedsec.runs.loading import parse
+from fedsec.runs.sections import GANS
 from fedsec.training.gan import GanFailedError
+from fedsec.training.gan_networks import computes_in_bf16
 
 CPU = torch.device("cpu")
 MINE = np.array([0, 1, 2, 3, 4, 5, 6, 7, 20, 21, 30])
@@ -28,11 +30,23 @@ LABELS = np.repeat([0, 1, 2, 3], [20, 10, 10, 10])
 @pytest.fixture(autouse=True)
 def cache_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FEDSEC_CACHE", str(tmp_path))
-    monkeypatch.setattr(generated, "_whole", set())
+    monkeypatch.setattr(generated, "_whole", {})
 
 
 def config(balance: str, **data: Any) -> RunConfig:
     return parse({"data": {"balance": balance, **data}, "gan": GAN})
+
+
+CHANGED: dict[str, Any] = {"steps": 11, "batch-size": 9, "width": 9, "latent": 5, "learning-rate": 0.1, "shift": 1}
+CHANGED |= {"critic-steps": 2, "penalty": 1.0, "precision": "float32" if computes_in_bf16("auto", CPU) else "bf16"}
+
+
+def changed(key: str, value: Any) -> RunConfig:
+    """Return the configuration of a cgan with another value of one key."""
+    section, name = key.split(".")
+    sections: dict[str, dict[str, Any]] = {"data": {"balance": "cgan"}, "gan": dict(GAN), "run": {}}
+    sections[section][name] = value
+    return parse(sections)
 
 
 def held(indices: np.ndarray = MINE, *, name: str = "some", others: int = 0, own: int = 0) -> Holding:
@@ -59,6 +73,13 @@ def test_every_class_with_an_image_is_filled_and_the_own_images_stay(balance: st
     report = filled.report
     assert (report.client, report.before, report.after) == (3, (8, 2, 1, 0), (8, 8, 8, 0))
     assert report.note == "no image of class 3: nothing to fill it with"
+    assert report.by.startswith(f"{balance} in " if balance in GANS else balance)
+
+
+def test_the_report_says_in_which_arithmetic_a_gan_was_trained() -> None:
+    for precision in ("bf16", "float32"):
+        exact = parse({"data": {"balance": "cgan"}, "gan": {**GAN, "precision": precision}})
+        assert fill(exact, 3, held(), CPU).report.by == f"cgan in {precision} on cpu"
 
 
 @pytest.mark.parametrize("balance", ["augment", "cgan"])
@@ -81,8 +102,11 @@ def test_what_was_made_is_kept_for_all_who_would_make_the_same(balance: str, mon
         lambda: fill(config("cwgan"), 3, held(), CPU),
         lambda: fill(config("cgan"), 3, held(MINE[1:]), CPU),
         lambda: fill(config("cgan"), 3, held(name="another"), CPU),
+        lambda: fill(changed("run.seed", 1), 3, held(), CPU),
+        *(lambda key=key: fill(changed(f"gan.{key}", CHANGED[key]), 3, held(), CPU) for key in CHANGED),
+        lambda: fill(config("cgan"), 3, replace(held(), classes=(*held().classes, "e")), CPU),
     ],
-    ids=["client", "goal", "kind", "examples", "data set"],
+    ids=["client", "goal", "kind", "examples", "data set", "seed", *CHANGED, "classes"],
 )
 def test_whatever_decides_the_images_is_part_of_the_key(other: Any) -> None:
     first, second = fill(config("cgan"), 3, held(), CPU), other()
@@ -125,6 +149,7 @@ def test_a_client_without_examples_is_left_as_it_is() -> None:
     filled = fill(config("cgan"), 3, held(np.arange(0)), CPU)
     assert counts(filled) == [0, 0, 0, 0]
     assert filled.report.before == filled.report.after == (0, 0, 0, 0)
+    assert filled.report.by == ""
 
 
 def test_a_client_whose_gan_fails_goes_on_with_its_own_images_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,6 +164,7 @@ def test_a_client_whose_gan_fails_goes_on_with_its_own_images_and_says_so(monkey
             "its GAN failed (the loss was nan after 40 steps); it goes on with its own"
         )
         assert filled.report.kept is kept
+        assert filled.report.by == ""
 
 
 def test_a_gan_that_draws_one_picture_for_all_classes_fills_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

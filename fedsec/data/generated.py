@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,15 @@ from fedsec.data.datasets import cache_folder
 from fedsec.durable import sync_folder, write_atomically
 from fedsec.tensors import Arrays, read_tensors, write_tensors
 
-FORMAT = 3
+FORMAT = 4
 """Raised when what is made of the same key changes, so that nothing older is taken for it."""
 
 FILES, ABOUT = ("images.npy", "labels.npy"), "about"
 
-_whole: set[Path] = set()
-"""Entries whose digests this process has checked."""
+Stamp = tuple[tuple[int, int], ...]
+
+_whole: dict[Path, Stamp] = {}
+"""Entries whose digests this process has checked, with the sizes and times that their files had then."""
 
 
 class DamagedEntryError(ValueError):
@@ -147,18 +149,25 @@ def _read(folder: Path) -> Entry:
     try:
         content = json.loads((folder / "about.json").read_bytes())
         about, digests = content["about"], content["sha256"]
-        if folder not in _whole:
+        if not {ABOUT, *FILES} <= digests.keys():
+            raise DamagedEntryError("a digest is missing")
+        stamp = _stamp(folder, digests)
+        if _whole.get(folder) != stamp:
             for name, digest in digests.items():
                 if digest != (_digest_of(about) if name == ABOUT else _digest(folder / name)):
                     raise DamagedEntryError(f"{name} is not what was written")
-            if not {ABOUT, *FILES} <= digests.keys():
-                raise DamagedEntryError("a digest is missing")
-            _whole.add(folder)
+            _whole[folder] = stamp
     except DamagedEntryError:
         raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamagedEntryError(f"{type(error).__name__}: {error}") from error
     return Entry(folder, about)
+
+
+def _stamp(folder: Path, names: Iterable[str]) -> Stamp:
+    """Return size and time of change of an entry's files: while they stay, digests that were checked hold."""
+    found = [(folder / name).stat() for name in names if name != ABOUT]
+    return tuple((each.st_size, each.st_mtime_ns) for each in [*found, (folder / "about.json").stat()])
 
 
 def _digest(path: Path) -> str:

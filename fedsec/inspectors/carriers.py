@@ -4,12 +4,11 @@ Not in the paper, which unlearns a recovered trigger and forgets it. Attackers o
 mostly, so a model that the detector let through is told by it; it costs a forward pass of few images for each model.
 """
 
-from dataclasses import replace
-
 import numpy as np
+from numpy.typing import NDArray
 
-from fedsec.defenses.gancrop.trigger import RecoveredTrigger
-from fedsec.defenses.updates import Vector
+from fedsec.defenses.gancrop.trigger import RecoveredTrigger, as_bytes
+from fedsec.defenses.updates import BoolVector, Vector
 from fedsec.inspectors.public import PublicData
 from fedsec.strategies.inspecting import Inspected
 
@@ -24,23 +23,44 @@ ABOVE = 25.0
 global model has already fools the honest ones too, though less than those that plant it anew."""
 
 
-def lifts(public: PublicData, seen: Inspected, trigger: RecoveredTrigger) -> Vector:
-    """Return for each client's model by how many points stamping raises the share taken for the target, (n,).
+class Carriers:
+    """Tells who of a round carries a trigger.
 
-    A client with many images of the target's class has a model that takes much for it, stamped or not.
+    Args:
+        public: the network and public images.
+        seen: the round.
     """
-    nothing = replace(trigger, mask=np.zeros_like(trigger.mask))
-    found = [
-        [public.success_of(seen.model_of(row), one, TRIED) for one in (trigger, nothing)]
-        for row in range(len(seen.updates))
-    ]
-    stamped, clean = np.nan_to_num(np.array(found, np.float64)).reshape(-1, 2).T
-    return np.maximum(stamped - clean, 0.0)
+
+    def __init__(self, public: PublicData, seen: Inspected) -> None:
+        self.public, self.seen = public, seen
+        self._clean: NDArray[np.int64] | None = None
+        self._tried: tuple[RecoveredTrigger, Vector] | None = None
+
+    def lifts(self, trigger: RecoveredTrigger) -> Vector:
+        """Return for each client's model by how many points stamping raises the share taken for the target, (n,).
+
+        A client with many images of the target's class has a model that takes much for it, stamped or not. The last
+        trigger's answer is kept, and so is what the models make of the images as they are.
+        """
+        if self._tried is None or self._tried[0] is not trigger:
+            others = self.public.labels[:TRIED] != trigger.target
+            images = self.public.images[:TRIED][others]
+            if self._clean is None:
+                self._clean = self._classes(self.public.images[:TRIED])
+            found = self._classes(as_bytes(images, trigger)) == trigger.target
+            before = self._clean[:, others] == trigger.target
+            share = 100.0 / max(1, len(images))
+            self._tried = trigger, np.maximum(share * (found.sum(1) - before.sum(1, dtype=np.float64)), 0.0)
+        return self._tried[1]
+
+    def _classes(self, images: NDArray[np.uint8]) -> NDArray[np.int64]:
+        models = (self.seen.model_of(row) for row in range(len(self.seen.updates)))
+        return np.stack([self.public.classes_of(arrays, images) for arrays in models])
 
 
-def honest_bound(found: Vector) -> float:
-    """Return the lift below which a trigger has nothing to do with a model: half way from the median to a carrier."""
-    return (float(np.median(found)) + bound(found)) / 2
+def carry(found: Vector) -> BoolVector:
+    """Return whose models a trigger has to do with, given its lifts (n,): from half way between median and carriers."""
+    return found >= (float(np.median(found)) + bound(found)) / 2 if len(found) else np.zeros(0, bool)
 
 
 def bound(found: Vector) -> float:

@@ -13,7 +13,8 @@ from fedsec.defenses.gancrop.recovery import RecoveryOptions
 from fedsec.defenses.gancrop.trigger import RecoveredTrigger
 from fedsec.defenses.gancrop.unlearning import UnlearningOptions
 from fedsec.defenses.updates import BoolVector, Vector, Verdict
-from fedsec.inspectors.carriers import bound, honest_bound, lifts
+from fedsec.inspectors.averages import Averages
+from fedsec.inspectors.carriers import Carriers, bound, carry
 from fedsec.inspectors.public import PublicData
 from fedsec.inspectors.repair import Found, Repairer
 from fedsec.inspectors.shadows import ShadowMaker
@@ -28,8 +29,8 @@ CANDIDATES = 0.25
 """Share of a round's models, the most suspicious, from whose average a trigger is recovered at least."""
 
 SEVERAL, TENTH = 3, 0.1
-"""Suspects whom the trigger that stands out does not explain, and the share of the models that they must be, to be
-searched for one of their own: a few clean ones pass the threshold of the detector, and the search takes seconds."""
+"""Suspects who do not carry the trigger that stands out, and the share of the models that they must be, to be searched
+for one of their own: a few clean ones pass the threshold of the detector, and the search takes seconds."""
 
 WARM = 5
 """A recovery that goes on from an earlier one takes 1 / WARM of its steps."""
@@ -91,176 +92,171 @@ class GancropInspector:
         clock.append(time.perf_counter())
         told = self.watch.scores(seen)
         clock.append(time.perf_counter())
-        ranking, _ = self._with_carriers(seen, told)
-        trusted = _average(seen, least_suspicious(ranking))
-        found = self._find(seen, candidates(ranking), trusted, rng)
+        averages, carriers = Averages.of(seen), Carriers(self.public, seen)
+        ranking, _ = self._with_carriers(carriers, told)
+        trusted = averages.model(least_suspicious(ranking))
+        found = self._find(averages, candidates(ranking), trusted, rng)
         clock.append(time.perf_counter())
-        scores, carried = self._with_carriers(seen, told)
-        scores, others = self._without_unexplained(seen, scores, carried, found, trusted, rng)
+        scores, carried = self._with_carriers(carriers, told)
         suspects = scores > 0.0
+        groups = self._groups(averages, suspects, carried, found, trusted, rng)
         clock.append(time.perf_counter())
-        repairs = self._repairs(seen, _groups(suspects, found, others), trusted, rng)
+        repairs = self._repairs(averages, groups, trusted, rng)
         clock.append(time.perf_counter())
         stages = dict(zip(("learn", "detect", "recover", "carriers", "repair"), np.diff(clock).tolist(), strict=True))
         report = {**about, "called": int((told > 0.0).sum()), "suspects": int(suspects.sum()), "seconds": stages}
         report |= {"scores": _by_client(seen, told), "carried": _by_client(seen, carried)}
         report["repairs"] = [repair.report for repair in repairs]
-        known = self.repairer.known if suspects.any() else None
-        return _findings(seen, scores, suspects, repairs, report, known)
+        if found is not None and not repairs:
+            report["searched"] = found.report
+        triggers = [trigger for group in groups for trigger in _outstanding(group.found)]
+        return _findings(averages, scores, suspects, repairs, report, triggers)
 
-    def _find(self, seen: Inspected, rows: list[int], trusted: Arrays, rng: np.random.Generator) -> Found | None:
+    def _find(self, averages: Averages, chosen: BoolVector, trusted: Arrays, rng: np.random.Generator) -> Found | None:
         """Return what is recovered from the average of some models; ``None`` without any."""
-        if not rows or self.options.repair == "none":
+        if not chosen.any() or self.options.repair == "none":
             return None
-        generator = torch.Generator().manual_seed(int(rng.integers(2**63 - 1)))
-        return self.repairer.find(_average(seen, rows), trusted, generator)
+        return self.repairer.find(averages.model(chosen), trusted, _generator(rng))
 
-    def _with_carriers(self, seen: Inspected, scores: Vector) -> tuple[Vector, Vector]:
+    def _with_carriers(self, carriers: Carriers, scores: Vector) -> tuple[Vector, Vector]:
         """Return the scores, above 0 for those too whose models the last trigger that stood out works on; and by how
         many points it does, empty without one.
         """
         if self.repairer.known is None:
             return scores, np.empty(0)
-        found = lifts(self.public, seen, self.repairer.known)
+        found = carriers.lifts(self.repairer.known)
         return np.maximum(scores, (found - bound(found)) / 100.0), found
 
-    def _without_unexplained(
+    def _groups(
         self,
-        seen: Inspected,
-        scores: Vector,
+        averages: Averages,
+        suspects: BoolVector,
         carried: Vector,
         found: Found | None,
         trusted: Arrays,
         rng: np.random.Generator,
-    ) -> tuple[Vector, "_Group | None"]:
-        """Return the scores without the suspicion that a trigger which stands out does not explain.
+    ) -> list["_Group"]:
+        """Return who is repaired together, and what was recovered from them.
 
-        Such models were called by the detector alone, whose threshold some clean ones pass. Several of them may have
-        another trigger: then they stay suspects, with that one.
+        Where a trigger stands out, suspects that do not carry it were called by the detector alone. Several of them may
+        share another trigger; then they are repaired from that one. Else they are left out: the threshold of the
+        detector lets few clean models pass for poisoned, and what they would add is not worth the risk.
         """
-        if found is None or found.recovery is None or found.recovery.outstanding is None:
-            return scores, None
-        unexplained = (scores > 0.0) & (carried < honest_bound(carried))
-        rows = np.flatnonzero(unexplained).tolist()
-        if len(rows) >= max(SEVERAL, TENTH * len(scores)):
-            generator = torch.Generator().manual_seed(int(rng.integers(2**63 - 1)))
+        if self.options.repair == "none" or not suspects.any():
+            return []
+        if not _outstanding(found):
+            return [_Group(suspects, found)]
+        explained, others = suspects & carry(carried), suspects & ~carry(carried)
+        groups = [_Group(explained, found)] if explained.any() else []
+        if others.sum() >= max(SEVERAL, TENTH * len(others)):
             fresh = Repairer(self.public, self.options.recovery, self.options.unlearning, self.options.recovery.steps)
-            other = fresh.find(_average(seen, rows), trusted, generator)
-            if other.recovery is not None and other.recovery.outstanding is not None:
-                return scores, _Group(rows, other)
-        cleared = np.minimum(scores, (carried - honest_bound(carried)) / 100.0)
-        return np.where(unexplained, cleared, scores), None
+            other = fresh.find(averages.model(others), trusted, _generator(rng))
+            if _outstanding(other):
+                groups.append(_Group(others, other))
+        return groups
 
     def _repairs(
-        self, seen: Inspected, groups: list["_Group"], trusted: Arrays, rng: np.random.Generator
+        self, averages: Averages, groups: list["_Group"], trusted: Arrays, rng: np.random.Generator
     ) -> list["_Repair"]:
-        if self.options.repair == "none":
-            return []
         if self.options.repair == "each":
-            groups = [_Group([row], None) for group in groups for row in group.rows]
+            groups = [
+                _Group(np.arange(len(group.chosen)) == row, group.found if _outstanding(group.found) else None)
+                for group in groups
+                for row in np.flatnonzero(group.chosen)
+            ]
         repairs = []
         for group in groups:
-            found = group.found or self._find(seen, group.rows, trusted, rng)
-            generator = torch.Generator().manual_seed(int(rng.integers(2**63 - 1)))
+            found = group.found or self._find(averages, group.chosen, trusted, rng)
             if found is not None:
-                repaired = self.repairer.repair(_average(seen, group.rows), found, generator)
-                clients = [int(seen.updates.node_ids[row]) for row in group.rows]
-                repairs.append(_Repair(len(group.rows), repaired.arrays, repaired.report | {"clients": clients}))
+                repaired = self.repairer.repair(averages.model(group.chosen), found, _generator(rng))
+                clients = [int(node) for node in averages.seen.updates.node_ids[group.chosen]]
+                repairs.append(_Repair(group.chosen, repaired.arrays, repaired.report | {"clients": clients}))
         return repairs
 
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """Suspects that are repaired together, and what was recovered from them, if it was already."""
+    """Suspects (n,) that are repaired together, and what was recovered from them, if it was already."""
 
-    rows: list[int]
+    chosen: BoolVector
     found: Found | None
 
 
 @dataclass(frozen=True, slots=True)
 class _Repair:
-    """A repaired model and how many clients it stands for."""
+    """A repaired model, and which clients (n,) it stands for."""
 
-    clients: int
+    chosen: BoolVector
     arrays: Arrays | None
     report: dict[str, Any]
 
 
-def candidates(scores: Vector) -> list[int]:
-    """Return the rows from whose average a trigger is recovered: those called poisoned, and the most suspicious.
+def candidates(scores: Vector) -> BoolVector:
+    """Return from whose average a trigger is recovered, (n,): those called poisoned, and the most suspicious.
 
     Early in a training, and for stealthy attackers, many poisoned models lie below a threshold that clean ones seldom
     pass, and yet above most clean ones. Their average carries the trigger though some of them be clean. Scores of 0 for
     all, where there is no detector yet, are no suspicion.
     """
-    most = max(int((scores > 0.0).sum()), round(CANDIDATES * len(scores)))
-    ranked = np.argsort(-scores, kind="stable")[:most]
-    return sorted(int(row) for row in ranked) if scores.any() else []
+    most = max(int((scores > 0.0).sum()), round(CANDIDATES * len(scores))) if scores.any() else 0
+    chosen = np.zeros(len(scores), bool)
+    chosen[np.argsort(-scores, kind="stable")[:most]] = True
+    return chosen
 
 
-def least_suspicious(scores: Vector) -> list[int]:
-    """Return the rows of the half of the models with the lowest scores (n,): what of a trigger works on their average
-    is natural. What a model of the round before would do says less, for in one round the models learn much.
+def least_suspicious(scores: Vector) -> BoolVector:
+    """Return the half of the models with the lowest scores, (n,): what of a trigger works on their average is natural.
+    What a model of the round before would do says less, for in one round the models learn much.
     """
-    return sorted(int(row) for row in np.argsort(scores, kind="stable")[: (len(scores) + 1) // 2])
+    chosen = np.zeros(len(scores), bool)
+    chosen[np.argsort(scores, kind="stable")[: (len(scores) + 1) // 2]] = True
+    return chosen
 
 
-def _groups(suspects: BoolVector, found: Found | None, others: _Group | None) -> list[_Group]:
-    """Return who is repaired together: those with another trigger, and all others."""
-    rows = [int(row) for row in np.flatnonzero(suspects) if others is None or row not in others.rows]
-    groups = [_Group(rows, found)] if rows else []
-    return groups if others is None else [*groups, others]
+def _outstanding(found: Found | None) -> list[RecoveredTrigger]:
+    """Return the trigger that stands out in what was found, if one does."""
+    trigger = None if found is None or found.recovery is None else found.recovery.outstanding
+    return [] if trigger is None else [trigger]
 
 
-def _average(seen: Inspected, rows: list[int]) -> Arrays:
-    """Return the mean of some clients' models, BatchNorm's statistics included."""
-    models = [seen.model_of(row) for row in rows]
-    return {
-        name: np.mean([model[name].astype(np.float64) for model in models], axis=0).astype(array.dtype)
-        for name, array in seen.layout.sent.items()
-    }
+def _generator(rng: np.random.Generator) -> torch.Generator:
+    return torch.Generator().manual_seed(int(rng.integers(2**63 - 1)))
 
 
 def _findings(
-    seen: Inspected,
+    averages: Averages,
     scores: Vector,
     suspects: BoolVector,
     repairs: list[_Repair],
     report: dict[str, Any],
-    trigger: RecoveredTrigger | None,
+    triggers: list[RecoveredTrigger],
 ) -> Findings:
-    deltas = seen.updates.deltas
+    """Return the average of the models judged clean and of the repaired ones, each of these for as many clients as it
+    stands for.
+    """
+    seen, clean = averages.seen, ~suspects
     used = [repair for repair in repairs if repair.arrays is not None]
-    shares = int((~suspects).sum()) + sum(repair.clients for repair in used)
-    weights = np.where(suspects, 0.0, 1.0 / max(1, shares))
-    benign = _mean(deltas, ~suspects)
-    mended = [_row(seen, repair.arrays) for repair in used if repair.arrays is not None]
-    total = benign * float(weights.sum())
-    for repair, row in zip(used, mended, strict=True):
-        total = total + row.astype(np.float64) * (repair.clients / shares)
+    counts = [int(repair.chosen.sum()) for repair in used]
+    total = max(1, int(clean.sum()) + sum(counts))
+    benign, weights = averages.change(clean), averages.shares(clean) * (clean.sum() / total)
+    mended = [seen.layout.change(repair.arrays) for repair in used if repair.arrays is not None]
+    delta = benign * np.float32(clean.sum() / total)
+    for change, count in zip(mended, counts, strict=True):
+        delta += change * np.float32(count / total)
     models: dict[str, Arrays] = {}
-    if (~suspects).any():
-        models["benign"] = seen.rebuild(benign.astype(np.float32))
+    if clean.any():
+        models["benign"] = seen.rebuild(benign, clean)
     if mended:
-        models["repaired"] = seen.rebuild(np.mean(mended, axis=0).astype(np.float32))
-    images = {} if trigger is None else {"trigger": picture(trigger)}
-    return Findings(Verdict(total.astype(np.float32), weights, scores), report, models, images)
-
-
-def _mean(deltas: NDArray[np.float32], chosen: BoolVector) -> Vector:
-    if not chosen.any():
-        return np.zeros(deltas.shape[1])
-    return np.asarray(np.einsum("n,nd->d", chosen / chosen.sum(), deltas, dtype=np.float64))
+        repaired = np.average(mended, axis=0, weights=counts).astype(np.float32)
+        models["repaired"] = seen.rebuild(repaired, np.any([repair.chosen for repair in used], axis=0))
+    names = ["trigger", *(f"trigger-{number}" for number in range(2, 1 + len(triggers)))]
+    images = {name: picture(trigger) for name, trigger in zip(names, triggers, strict=False)}
+    masks = {name: trigger.mask for name, trigger in zip(names, triggers, strict=False)}
+    return Findings(Verdict(delta, weights, scores), report, models, images, masks)
 
 
 def _by_client(seen: Inspected, values: Vector) -> dict[str, float]:
     return {str(int(node)): round(float(value), 3) for node, value in zip(seen.updates.node_ids, values, strict=False)}
-
-
-def _row(seen: Inspected, arrays: Arrays) -> NDArray[np.float32]:
-    row, side = np.empty(seen.layout.width, np.float32), np.empty(seen.layout.side_width)
-    seen.layout.write(arrays, row, side)
-    return row
 
 
 def picture(trigger: RecoveredTrigger) -> NDArray[np.uint8]:

@@ -65,9 +65,9 @@ class GansweepInspector:
 
     def inspect(self, seen: Inspected, rng: np.random.Generator) -> Findings:
         """Return the swept average: every client has weight 1/n; a score is the client's anomaly index, else 0."""
-        average = mean(seen.updates)
+        average, everybody = mean(seen.updates), np.ones(len(seen.updates), bool)
         if self.models == "global":
-            swept = [self.swept(seen.layout, averaged_model(seen, average.delta), rng)]
+            swept = [self.swept(seen.layout, seen.rebuild(average.delta, everybody), rng)]
             scores = average.scores
         else:
             swept = [self.swept(seen.layout, seen.model_of(row), rng) for row in range(len(seen.updates))]
@@ -76,7 +76,8 @@ class GansweepInspector:
         report = {"models": self.models, "swept": [one.report for one in swept]}
         clearest = max(swept, key=lambda one: one.anomaly)
         images = {} if clearest.image is None else {"perturbation": clearest.image}
-        return Findings(Verdict(delta, average.weights, scores), report, {"swept": averaged_model(seen, delta)}, images)
+        models = {"swept": seen.rebuild(delta, everybody)}
+        return Findings(Verdict(delta, average.weights, scores), report, models, images)
 
     def swept(self, layout: Layout, arrays: Arrays, rng: np.random.Generator) -> Swept:
         """Look for backdoors in a model and sweep them out.
@@ -115,10 +116,10 @@ class GansweepInspector:
             "variances": _plain(shifts.variance),
             "success_before": _plain(shifts.success),
         }
-        delta = row_of(layout, arrays)
+        delta = layout.change(arrays)
         if flags.targets:
             sweep(network, generators, flags.targets, images, labels, draws, self.options)
-            changed = row_of(layout, self.public.arrays_of(network))
+            changed = layout.change(self.public.arrays_of(network))
             if np.isfinite(changed).all():
                 after = measure_shifts(generators, network, images[:MEASURED], labels[:MEASURED])
                 delta, report["success_after"] = changed, _plain(after.success)
@@ -128,24 +129,6 @@ class GansweepInspector:
         anomaly = float(np.nanmax(flags.indices)) if flags.converged else 0.0
         image = _picture(generators, images[:MEASURED], int(np.nanargmax(flags.indices))) if flags.converged else None
         return Swept(delta, anomaly, report, image)
-
-
-def averaged_model(seen: Inspected, delta: NDArray[np.float32]) -> Arrays:
-    """Return the model of a change (d,) with the median of the clients' BatchNorm statistics, as the server will."""
-    arrays = seen.rebuild(delta)
-    names = [name for name in seen.layout.side_row if arrays[name].dtype.kind == "f"]
-    if names:
-        models = [seen.model_of(row) for row in range(len(seen.updates))]
-        for name in names:
-            arrays[name] = np.median([model[name] for model in models], axis=0).astype(arrays[name].dtype)
-    return arrays
-
-
-def row_of(layout: Layout, arrays: Arrays) -> NDArray[np.float32]:
-    """Return a model minus the one that was sent, (d,)."""
-    row, side = np.empty(layout.width, np.float32), np.empty(layout.side_width)
-    layout.write(arrays, row, side)
-    return row
 
 
 def _plain(values: NDArray[np.floating[Any]]) -> list[float | None]:

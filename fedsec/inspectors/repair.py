@@ -27,6 +27,9 @@ HELD, MOST_HELD = 5, 1000
 """One public image of so many, and so many at most, are held out: nothing is unlearned with them, and a repaired model
 is judged by them."""
 
+FEWEST_HELD = 100
+"""With fewer held-out images than this, models are judged by so many of all: by ten images nothing can be told."""
+
 FEW = 400
 """Public images, the held-out ones first, that serve to recover a trigger and to measure its success."""
 
@@ -95,6 +98,7 @@ class Repairer:
         self.known: RecoveredTrigger | None = None
         self.narrow = 0
         self._held = max(1, min(MOST_HELD, len(public.labels) // HELD))
+        self._judges = public.images[: max(self._held, FEWEST_HELD)], public.labels[: max(self._held, FEWEST_HELD)]
 
     def find(self, suspect: Arrays, trusted: Arrays, generator: torch.Generator) -> Found:
         """Return the triggers of a suspect model.
@@ -129,6 +133,7 @@ class Repairer:
         if found.recovery is None or problem:
             return Repaired(None, report if problem is None else report | {"outcome": f"left out: {problem}"})
         triggers = chosen(found.recovery)
+        report["success_before"] = self._success(suspect, triggers)
         arrays, loss = unlearned(self.public, self._held, suspect, triggers, self.unlearning, generator)
         after = {"accuracy_after": self._accuracy(arrays), "success_after": self._success(arrays, triggers)}
         lowest = min(before, found.trusted_accuracy)
@@ -204,14 +209,12 @@ class Repairer:
         return None
 
     def _predicted(self, arrays: Arrays) -> NDArray[np.int64] | None:
-        logits = self.public.logits_of(arrays, self.public.images[: self._held])
+        logits = self.public.logits_of(arrays, self._judges[0])
         return logits.argmax(1).numpy() if bool(logits.isfinite().all()) else None
 
     def _accuracy(self, arrays: Arrays) -> float:
         predicted = self._predicted(arrays)
-        return (
-            float("nan") if predicted is None else 100.0 * float((predicted == self.public.labels[: self._held]).mean())
-        )
+        return float("nan") if predicted is None else 100.0 * float((predicted == self._judges[1]).mean())
 
     def _success(self, arrays: Arrays, triggers: list[RecoveredTrigger]) -> float:
         return max((self.public.success_of(arrays, trigger, FEW) for trigger in triggers), default=0.0)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from fedsec.defenses.gancrop.detector import (
     Detector,
     DetectorOptions,
+    calibrate,
     from_arrays,
     scores,
     to_arrays,
@@ -30,7 +31,7 @@ from fedsec.strategies.layout import Layout
 DETECTOR = "detector."
 
 HELD_OUT = 3
-"""One clean shadow of so many sets the threshold and trains nothing."""
+"""One clean shadow of so many trains nothing. These set the threshold, with all that were made since."""
 
 WINDOW, FEWEST = 24, 8
 """Shadows of the last rounds by which the detector is judged, at most and at least."""
@@ -38,8 +39,9 @@ WINDOW, FEWEST = 24, 8
 MANY = 10
 """Clean shadows whose median is that of clean models."""
 
-WRONG = 0.34
-"""Share of these, of the clean or of the poisoned ones, that it may get wrong before it has aged."""
+WRONG = 0.5
+"""Share of these, of the clean or of the poisoned ones, that it may get wrong before it has aged. There are a dozen of
+either kind at most, and a detector that misses a fifth of all seldom misses more than half of so few."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +72,14 @@ class Watch:
         self.detector: Detector | None = None
         self._known: Vector = np.empty((0, 0))
         self._poisoned: BoolVector = np.empty(0, bool)
+        self._learned: BoolVector = np.empty(0, bool)
         self._clients: tuple[Inspected, Vector] | None = None
         self._recent = 0  # of the known ones, how many, at the end, were made since it was trained
 
     def learn(self, seen: Inspected, rng: np.random.Generator) -> dict[str, Any]:
         """Train shadows of a round, and the detector if it is new or has aged; return what was done, for the record."""
-        if self.detector is None:
-            made = self._make(seen, self.options.shadows, rng)
+        if self.detector is None:  # and where no backdoor took on the last model, one may on this
+            made = self._make(seen, self.options.shadows // (2 if len(self._known) else 1), rng)
             return {"trained": self._train(rng), "shadows": made}
         made = self._make(seen, self.options.checks, rng)
         self._recent = min(self._recent + made, WINDOW)
@@ -85,6 +88,8 @@ class Watch:
         if self._recent >= FEWEST and max(missed, alarms) > WRONG:
             made += self._make(seen, self.options.shadows // 2, rng)
             about["trained"] = self._train(rng)
+        elif made:
+            calibrate(self.detector, self._known[self._judges()], self.options.detector.false_alarms)
         return about | {"shadows": made}
 
     def scores(self, seen: Inspected) -> Vector:
@@ -101,6 +106,7 @@ class Watch:
         return {f"{DETECTOR}{name}": array for name, array in trained.items()} | {
             "known": self._known,
             "poisoned": self._poisoned,
+            "learned": self._learned,
             "recent": np.array([self._recent]),
         }
 
@@ -110,12 +116,12 @@ class Watch:
         Raises:
             ValueError: it is another strategy's.
         """
-        if missing := {"known", "poisoned", "recent"} - state.keys():
+        if missing := {"known", "poisoned", "learned", "recent"} - state.keys():
             raise ValueError(f"GANcrop keeps {sorted(missing)} among others; the checkpoint holds {sorted(state)}.")
         trained = {name.removeprefix(DETECTOR): a for name, a in state.items() if name.startswith(DETECTOR)}
         self.detector = from_arrays(trained) if trained else None
         self._known, self._poisoned = state["known"].astype(np.float64), state["poisoned"].astype(bool)
-        self._recent = int(state["recent"][0])
+        self._learned, self._recent = state["learned"].astype(bool), int(state["recent"][0])
 
     def _of_clients(self, seen: Inspected) -> Vector:
         """Return what is read of the clients' models; once in a round, and forgotten with its last use."""
@@ -142,22 +148,26 @@ class Watch:
         most = 2 * self.options.shadows  # the oldest are forgotten
         self._known = np.concatenate([known, read[order]])[-most:]
         self._poisoned = np.concatenate([self._poisoned, made.poisoned[order]])[-most:]
+        self._learned = np.concatenate([self._learned, np.zeros(len(read), bool)])[-most:]
         return len(read)
 
     def _train(self, rng: np.random.Generator) -> bool:
         """Train a new detector on what is known; return whether there was enough of it."""
         clean = np.flatnonzero(~self._poisoned)
-        apart = np.zeros(len(self._poisoned), bool)
-        apart[clean[::-1][::HELD_OUT]] = True
-        learned = ~apart
-        if self._poisoned.sum() < 2 or (learned & ~self._poisoned).sum() < 2 or not apart.any():
+        apart = clean[::-1][::HELD_OUT]
+        if self._poisoned.sum() < 2 or len(clean) - len(apart) < 2 or not len(apart):
             return False  # no backdoor takes on this model yet
+        self._learned = np.ones(len(self._poisoned), bool)
+        self._learned[apart] = False
         generator = torch.Generator().manual_seed(int(rng.integers(2**63 - 1)))
-        self.detector = train_detector(
-            self._known[learned], self._poisoned[learned], self._known[apart], self.options.detector, generator
-        )
+        known, poisoned = self._known[self._learned], self._poisoned[self._learned]
+        self.detector = train_detector(known, poisoned, self._known[self._judges()], self.options.detector, generator)
         self._recent = 0
         return True
+
+    def _judges(self) -> BoolVector:
+        """Return which shadows set the threshold: clean ones that the detector has not learned from."""
+        return ~self._poisoned & ~self._learned
 
     def _wrong(self) -> tuple[float, float]:
         """Return the shares of the recent poisoned shadows that were missed, and of the clean ones that were not."""

@@ -14,6 +14,7 @@ from fedsec.report.defended import defense_legend, defense_sections
 from fedsec.report.defended_figures import defense_pictures
 from fedsec.report.differences import by_label, by_partition, implied, varying
 from fedsec.report.figures import overview, partition_of, samples_of, save
+from fedsec.report.fillings import filling_notes
 from fedsec.report.generator_figures import generated_images, generator_rounds
 from fedsec.report.panels import panels
 from fedsec.report.reconstruction_figures import reconstruction_pictures
@@ -82,6 +83,7 @@ def build_report(folders: Sequence[RunFolder], table: Table | None = None, notes
             runs["attack.sources"],
         ),
         f"Options that go with it: {options}." if options else "",
+        *filling_notes(folders),
         _what_was_run(folders),
     ]
     defended = table.defended if table else None

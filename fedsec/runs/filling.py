@@ -24,6 +24,7 @@ class FillingRecord:
         seconds: spent on making what fills its classes, be it now or in an earlier run.
         kept: whether it was made before, and only read now.
         note: what a person should know, such as a GAN that failed.
+        by: what made the images that fill its classes, such as ``"cgan in bf16 on cpu"``; empty where nothing did.
     """
 
     client: int
@@ -32,6 +33,7 @@ class FillingRecord:
     seconds: float
     kept: bool
     note: str = ""
+    by: str = ""
 
     def line(self) -> dict[str, Any]:
         """Return it as JSON and Flower's records have it, with the skew before and after."""
@@ -60,12 +62,14 @@ def filling_from(answer: Mapping[str, Any], client: int, held: Sequence[int] = (
         raise ValueError(f"before: found {shown(str(list(before)))}; at the start it held {shown(str(list(held)))}")
     if len(before) != len(after) or any(b > a for b, a in zip(before, after, strict=True)):
         raise ValueError("images of each class after filling are fewer than before")
-    seconds, kept, note = answer.get("seconds"), answer.get("kept"), answer.get("note", "")
+    seconds, kept = answer.get("seconds"), answer.get("kept")
+    note, by = answer.get("note", ""), answer.get("by", "")
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < MOST:
         raise ValueError(f"seconds: found {shown(repr(seconds))}; expected a number of seconds")
-    if not isinstance(kept, bool) or not isinstance(note, str):
-        raise ValueError("kept must be a flag and note a text")
-    return FillingRecord(client, before, after, float(seconds), kept, shown(note, LONGEST_NOTE))
+    if not isinstance(kept, bool) or not isinstance(note, str) or not isinstance(by, str):
+        raise ValueError("kept must be a flag, note and by texts")
+    told = shown(note, LONGEST_NOTE), shown(by, LONGEST_NOTE)
+    return FillingRecord(client, before, after, float(seconds), kept, *told)
 
 
 def _counts(answer: Mapping[str, Any], key: str) -> tuple[int, ...]:

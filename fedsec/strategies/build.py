@@ -66,6 +66,7 @@ def rehearse(strategy: RobustStrategy, clients: int) -> None:
     """
     _check_memory(strategy, clients)
     if isinstance(strategy, InspectingStrategy):
+        strategy.check_clients(clients)
         return  # it judges by models, and there are none yet
     rng = np.random.default_rng(0)
     strategy.remember({"weight": np.ones(8, np.float32)})

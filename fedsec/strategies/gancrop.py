@@ -26,6 +26,8 @@ class Gancrop(InspectingStrategy):
         **options: see :class:`RobustStrategy`.
     """
 
+    fewest_clients = 3
+
     def __init__(
         self,
         *,

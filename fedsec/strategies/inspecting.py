@@ -1,14 +1,14 @@
 """The base of strategies that look into the models on the server, with its own network and public images."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fedsec.defenses.updates import OptionError, RoundUpdates, Vector, Verdict
-from fedsec.strategies.layout import Layout
+from fedsec.defenses.updates import BoolVector, OptionError, RoundUpdates, TooFewClientsError, Vector, Verdict
+from fedsec.strategies.layout import Layout, median_apart
 from fedsec.strategies.robust import RobustStrategy
 
 Arrays = dict[str, NDArray[np.generic]]
@@ -21,14 +21,25 @@ class Inspected:
     Attributes:
         updates: (n, d) what the clients sent.
         layout: where each array of the global model lies in a row of ``updates``; ``layout.sent`` is that model.
-        model_of: from a row to the arrays of that client's model, BatchNorm's statistics included.
-        rebuild: from a change (d,) of the global model to the arrays of the model that it makes.
+        side: (n, width) what is kept apart of the updates, such as the changes of BatchNorm's statistics.
     """
 
     updates: RoundUpdates
     layout: Layout
-    model_of: Callable[[int], Arrays]
-    rebuild: Callable[[NDArray[np.float32]], Arrays]
+    side: Vector
+
+    def model_of(self, row: int) -> Arrays:
+        """Return the arrays of a client's model, BatchNorm's statistics included."""
+        return self.layout.rebuild(self.updates.deltas[row], self.side[row])
+
+    def rebuild(self, delta: NDArray[np.float32], behind: BoolVector) -> Arrays:
+        """Return the arrays of the model that a change (d,) of the global one makes, as the server would.
+
+        Args:
+            delta: the change.
+            behind: (n,) which clients' models it comes from: BatchNorm's statistics are the median of theirs.
+        """
+        return self.layout.rebuild(delta, median_apart(self.side, behind.astype(np.float64)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +52,14 @@ class Findings:
         models: global models of which the answer is made up, by name, such as ``"benign"`` and ``"repaired"``; who
             measures models measures these too.
         images: pictures by name, (H, W, C) uint8, such as a trigger that it recovered.
+        masks: masks (H, W) in [0, 1] of recovered triggers by name; who knows the true one tells how they overlap.
     """
 
     verdict: Verdict
     report: Mapping[str, Any]
     models: Mapping[str, Arrays]
     images: Mapping[str, NDArray[np.uint8]]
+    masks: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
 
 class Inspector(Protocol):
@@ -66,10 +79,13 @@ class InspectingStrategy(RobustStrategy):
     """A strategy whose verdict is its inspector's. A subclass is its constructor.
 
     Attributes:
+        fewest_clients: with fewer of them a round is skipped.
         inspector: judges the rounds. It needs the network and public data, which no option can hold: set it before
             the first round.
         findings: what it made of the last round that it judged.
     """
+
+    fewest_clients: ClassVar[int] = 1
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -80,7 +96,7 @@ class InspectingStrategy(RobustStrategy):
         """Let the inspector judge the round.
 
         Raises:
-            OptionError: there is no inspector.
+            OptionError: there is no inspector, or there are too few clients.
         """
         self.findings = None
         if self.inspector is None:
@@ -89,13 +105,23 @@ class InspectingStrategy(RobustStrategy):
                 f"{type(self).__name__} looks into models with the server's own network and public images; set its "
                 "inspector before the first round.",
             )
-        layout = self._sent()
-        still: Vector = np.zeros(layout.side_width)
-        seen = Inspected(
-            updates, layout, lambda row: self.local_model(updates, row), lambda delta: layout.rebuild(delta, still)
-        )
-        self.findings = self.inspector.inspect(seen, rng)
+        self.check_clients(len(updates))
+        self.findings = self.inspector.inspect(Inspected(updates, self._sent(), self._side), rng)
         return self.findings.verdict
+
+    def check_clients(self, clients: int) -> None:
+        """Raise :class:`~fedsec.defenses.updates.TooFewClientsError` if so many clients are too few to judge them."""
+        if clients < self.fewest_clients:
+            raise TooFewClientsError(
+                "strategy",
+                f"{type(self).__name__} compares models with the median of their round and needs at least "
+                f"{self.fewest_clients} clients; got n={clients}.",
+            )
+
+    def combine_apart(self, side: Vector, weights: Vector) -> Vector:
+        """Return the median of what clients with a weight sent; of all where the answer is made of repaired models."""
+        repaired = self.findings is not None and self.findings.verdict.delta.any()
+        return super().combine_apart(side, np.ones_like(weights) if repaired and not weights.any() else weights)
 
     def state(self) -> dict[str, NDArray[np.generic]]:
         """Return what the inspector keeps."""

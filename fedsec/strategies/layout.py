@@ -88,6 +88,12 @@ class Layout:
             for key, part in self.side_row.items():
                 side[part] = arrays[key].ravel().astype(np.float64) - self.sent[key].ravel().astype(np.float64)
 
+    def change(self, arrays: Arrays) -> NDArray[np.float32]:
+        """Return ``arrays`` minus the arrays that were sent as a row (d,), without what is kept apart."""
+        row, side = np.empty(self.width, np.float32), np.empty(self.side_width)
+        self.write(arrays, row, side)
+        return row
+
     def check_apart(self, side: Vector, highest: float) -> None:
         """Raise :class:`BadReplyError` if a value kept apart, whose changes are ``side``, is beyond ``highest``."""
         for key, part in self.side_row.items():

@@ -3,6 +3,7 @@
 import multiprocessing
 import shutil
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ MADE = Made(
 @pytest.fixture(autouse=True)
 def cache_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("FEDSEC_CACHE", str(tmp_path))
-    monkeypatch.setattr(generated, "_whole", set())
+    monkeypatch.setattr(generated, "_whole", {})
     return tmp_path
 
 
@@ -76,10 +77,15 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_entry_is_made_again_with_a_note(damage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("other_process", [False, True])
+def test_a_damaged_entry_is_made_again_with_a_note(
+    damage: str, other_process: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     entry, _, _ = kept({"client": 1}, lambda: MADE)
+    time.sleep(0.02)  # file systems keep times in steps of some milliseconds
     DAMAGE[damage](entry.folder)
-    monkeypatch.setattr(generated, "_whole", set())  # another process
+    if other_process:
+        monkeypatch.setattr(generated, "_whole", {})
     again, there, note = kept({"client": 1}, lambda: MADE)
     assert not there
     assert "damaged on disk" in note

@@ -1,18 +1,21 @@
 """The stage before the first round: every engine fills the same classes with the same images, and resumes in it."""
 
+import json
 from typing import Any
 
 import pytest
 
-from fedsec import filling
+from fedsec import description, filling
 from fedsec.client_app import build_client, fill_classes
 from fedsec.clients import BenignClient
 from fedsec.data import generated
 from fedsec.engine.run import EngineName, execute
 from fedsec.engine.throughput import measure
+from fedsec.nodes import FederationError
 from fedsec.runs.config import RunConfig
 from fedsec.runs.filling import FillingRecord
 from fedsec.runs.record import RunFolder
+from fedsec.runs.rounds import RoundRecord
 from tests.engine.conftest import Silent, config, record, run
 
 
@@ -95,13 +98,26 @@ class KilledAfter(Silent):
             raise KilledError
 
 
+class KilledInRound(Silent):
+    """Stands for a kill after a round."""
+
+    def __init__(self, last: int) -> None:
+        super().__init__()
+        self.last = last
+
+    def finished_round(self, record: RoundRecord) -> None:
+        super().finished_round(record)
+        if record.round == self.last:
+            raise KilledError
+
+
 @pytest.mark.usefixtures("crews")
 @pytest.mark.parametrize("engine", ["local", "cohort"])
 def test_a_killed_stage_goes_on_with_the_clients_that_are_left(
     engine: EngineName, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, _, _ = run(filling_config(), engine)
-    monkeypatch.setattr(generated, "_whole", set())
+    monkeypatch.setattr(generated, "_whole", {})
     configuration, observer = filling_config(), Silent()
     folder = RunFolder.create(configuration)
     with pytest.raises(KilledError):
@@ -111,6 +127,33 @@ def test_a_killed_stage_goes_on_with_the_clients_that_are_left(
     resumed = execute(configuration, folder, observer, engine=engine)
     assert sorted([*begun, *observer.filled_clients]) == [0, 1, 2, 3, 4]
     assert resumed["model_sha256"] == whole["model_sha256"]
+
+
+def test_a_client_that_holds_something_else_than_when_it_filled_its_classes_fills_them_anew() -> None:
+    configuration, observer = filling_config("repeat"), Silent()
+    folder = RunFolder.create(configuration)
+    with pytest.raises(KilledError):
+        execute(configuration, folder, KilledAfter(2), engine="local")
+    stale, kept = folder.fillings().values()
+    path, counts = folder.path / "filling.jsonl", [count + 1 for count in stale.before]
+    first, *others = path.read_text().splitlines(keepends=True)
+    path.write_text(json.dumps({**json.loads(first), "before": counts, "after": counts}) + "\n" + "".join(others))
+    execute(configuration, folder, observer, engine="local")
+    assert stale.client in observer.filled_clients
+    assert kept.client not in observer.filled_clients
+    assert folder.fillings()[stale.client].before == stale.before
+
+
+def test_a_run_whose_data_has_changed_fills_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    configuration = filling_config("repeat")
+    folder = RunFolder.create(configuration)
+    with pytest.raises(KilledError):
+        execute(configuration, folder, KilledInRound(1), engine="local")
+    (folder.path / "filling.jsonl").unlink()
+    monkeypatch.setattr(description, "partition_hash", lambda parts: "f" * 64)
+    with pytest.raises(FederationError, match="the data has changed since this run was begun"):
+        execute(configuration, folder, Silent(), engine="local")
+    assert folder.fillings() == {}
 
 
 @pytest.mark.usefixtures("crews")

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fedsec.defenses.updates import RoundUpdates
 from fedsec.strategies.inspecting import Arrays, Inspected
@@ -15,16 +14,12 @@ from tests.backdoored import network, trained
 def round_of(models: Sequence[Arrays], sent: Arrays | None = None) -> Inspected:
     """Return a round in which a model was sent, the untrained network if none is given, and these came back."""
     layout = Layout(sent or get_arrays(network()))
-    deltas, side = np.empty((len(models), layout.width), np.float32), np.empty(layout.side_width)
-    for row, model in zip(deltas, models, strict=True):
-        layout.write(model, row, side)
+    deltas, side = np.empty((len(models), layout.width), np.float32), np.empty((len(models), layout.side_width))
+    for row, apart, model in zip(deltas, side, models, strict=True):
+        layout.write(model, row, apart)
     nodes = np.arange(10, 10 + len(models), dtype=np.uint64)
     updates = RoundUpdates(nodes, deltas, np.full(len(models), 40, np.int64))
-
-    def rebuild(delta: NDArray[np.float32]) -> Arrays:
-        return layout.rebuild(delta, side)
-
-    return Inspected(updates, layout, lambda row: rebuild(deltas[row]), rebuild)
+    return Inspected(updates, layout, side)
 
 
 def arrays_of(backdoor: bool) -> Arrays:

@@ -155,14 +155,22 @@ class WithBatchNorm(nn.Module):
         return torch.as_tensor(self.dense(torch.relu(self.norm(self.conv(images))).flatten(1)))
 
 
+def statistics(seed: int) -> Arrays:
+    """Return what a client's data make of the statistics, far from where they began."""
+    return {"norm.running_mean": np.full(4, 1.0 + seed, np.float32), "norm.running_var": np.full(4, 2.0, np.float32)}
+
+
 @pytest.mark.parametrize("options", [{"shadows": 20, "false_alarms": 0.99, "recovery_steps": 3}, {"repair": "none"}])
 def test_statistics_of_batchnorm_are_no_part_of_a_verdict_and_part_of_every_model(options: dict[str, Any]) -> None:
     network, kind = WithBatchNorm(), Gancrop(**{"shadows": 20, **options})
     sent = get_arrays(network)
-    seen = round_of([moved(sent, seed) for seed in range(5)], sent)
+    seen = round_of([{**moved(sent, seed), **statistics(seed)} for seed in range(5)], sent)
     inspector = inspector_for(kind, replace(public(), network=network), SETTINGS)
     for seed in range(2):
         findings = inspected(inspector, seen, seed)
         check(findings, seen)
     assert findings.verdict.delta.size == sum(sent[name].size for name in seen.layout.row)
     assert "norm.running_mean" not in seen.layout.row
+    among = {float(seen.model_of(row)["norm.running_mean"][0]) for row in range(5)}
+    for model in findings.models.values():  # one of them, or half way between two; never that of the model sent, 0
+        assert min(among) <= float(model["norm.running_mean"][0]) <= max(among)

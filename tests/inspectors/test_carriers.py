@@ -1,12 +1,14 @@
 """Who carries a trigger that was recovered: models on which it works, and far more than on the round's median."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fedsec.defenses.gancrop.trigger import RecoveredTrigger
-from fedsec.inspectors.carriers import ABOVE, FIRED, bound, honest_bound, lifts
+from fedsec.inspectors.carriers import ABOVE, FIRED, TRIED, Carriers, bound, carry
 from tests.backdoored import TARGET, TRIGGER, public
 from tests.inspectors.rounds import arrays_of, moved, round_of
 
@@ -20,7 +22,8 @@ def carriers(*found: float) -> list[bool]:
 
 def test_models_with_the_backdoor_are_told_from_clean_ones_in_every_order() -> None:
     clean, bad = arrays_of(False), arrays_of(True)
-    found = lifts(public(), round_of([clean, bad, moved(clean, 1), moved(bad, 2), moved(clean, 3)], clean), KNOWN)
+    seen = round_of([clean, bad, moved(clean, 1), moved(bad, 2), moved(clean, 3)], clean)
+    found = Carriers(public(), seen).lifts(KNOWN)
     assert carriers(*found) == [False, True, False, True, False]
     assert found[[1, 3]].min() > 90.0
     assert found[[0, 2, 4]].max() < 50.0
@@ -37,17 +40,34 @@ def test_a_carrier_lies_above_the_median_by_far(found: np.ndarray) -> None:
     limit = bound(found)
     assert limit >= max(FIRED, float(np.median(found)) + ABOVE)
     assert (found > limit).sum() <= len(found) // 2
-    assert float(np.median(found)) < honest_bound(found) < limit
+    assert set(np.flatnonzero(found > limit)) <= set(np.flatnonzero(carry(found)))
+    assert not carry(found)[found <= np.median(found)].any()
 
 
 def test_a_model_that_is_nan_inside_is_no_carrier_and_no_error() -> None:
     clean = arrays_of(False)
     spoilt = {**clean, "fc3.bias": np.full(10, 1e38, np.float32), "fc3.weight": np.full((10, 84), 1e38, np.float32)}
-    found = lifts(public(), round_of([clean, spoilt], clean), KNOWN)
+    found = Carriers(public(), round_of([clean, spoilt], clean)).lifts(KNOWN)
     assert np.isfinite(found).all()
 
 
 @pytest.mark.parametrize("clients", [1, 2])
 def test_few_clients_have_an_answer(clients: int) -> None:
     clean = arrays_of(False)
-    assert lifts(public(), round_of([clean] * clients, clean), KNOWN).shape == (clients,)
+    assert Carriers(public(), round_of([clean] * clients, clean)).lifts(KNOWN).shape == (clients,)
+
+
+def test_lifts_are_as_a_slow_loop_has_them_whichever_triggers_were_tried_before() -> None:
+    clean, bad, own = arrays_of(False), arrays_of(True), public()
+    seen = round_of([clean, bad, moved(bad, 2, 0.02)], clean)
+    other = replace(KNOWN, target=(TARGET + 1) % 10)
+    carriers = Carriers(own, seen)
+    for trigger in (KNOWN, other, KNOWN):
+        nothing = replace(trigger, mask=np.zeros_like(trigger.mask))
+        rates = [[own.success_of(seen.model_of(row), one, TRIED) for one in (trigger, nothing)] for row in range(3)]
+        expected = np.maximum([stamped - before for stamped, before in rates], 0.0)
+        np.testing.assert_allclose(carriers.lifts(trigger), expected, atol=1e-9)
+
+
+def test_without_lifts_nobody_carries() -> None:
+    assert carry(np.empty(0)).shape == (0,)

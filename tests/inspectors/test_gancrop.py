@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from fedsec.defenses.gancrop.detector import DetectorOptions
 from fedsec.defenses.gancrop.recovery import RecoveryOptions
+from fedsec.defenses.gancrop.trigger import overlap
 from fedsec.defenses.gancrop.unlearning import UnlearningOptions
 from fedsec.defenses.updates import OptionError
 from fedsec.inspectors.gancrop import SEVERAL, GancropInspector, GancropOptions, candidates, least_suspicious
@@ -19,7 +20,7 @@ from fedsec.strategies.gancrop import Gancrop
 from fedsec.strategies.inspecting import Arrays, Findings, Inspected
 from fedsec.training.classifier import TrainingSettings
 from fedsec.training.parameters import get_arrays
-from tests.backdoored import OTHER_TARGET, TARGET, measured, public, trained_otherwise
+from tests.backdoored import OTHER_TARGET, TARGET, TRIGGER, measured, public, trained_otherwise
 from tests.inspectors.rounds import arrays_of, moved, round_of
 
 SETTINGS = TrainingSettings(epochs=1, batch_size=16, learning_rate=0.05)
@@ -63,7 +64,11 @@ def inspected(inspector: GancropInspector, seen: Inspected, seed: int = 0) -> Fi
 
 
 def accuracies(seen: Inspected, findings: Findings) -> tuple[float, float]:
-    return measured(public().load(seen.rebuild(findings.verdict.delta)).eval())
+    return measured(public().load(rebuilt(seen, findings)).eval())
+
+
+def rebuilt(seen: Inspected, findings: Findings) -> Arrays:
+    return seen.rebuild(findings.verdict.delta, findings.verdict.weights > 0.0)
 
 
 def mean(seen: Inspected, rows: list[int]) -> np.ndarray:
@@ -71,14 +76,15 @@ def mean(seen: Inspected, rows: list[int]) -> np.ndarray:
 
 
 def test_nobody_suspected_is_plain_averaging() -> None:
-    seen = mixed_round()
+    clean = arrays_of(False)
+    seen = round_of([moved(clean, seed) for seed in range(5)], clean)
     findings = inspected(told([]), seen)
     np.testing.assert_allclose(findings.verdict.delta, mean(seen, [0, 1, 2, 3, 4]), atol=1e-6)
     np.testing.assert_allclose(findings.verdict.weights, 0.2)
     assert findings.report["suspects"] == 0
     assert findings.report["repairs"] == []
     assert list(findings.models) == ["benign"]
-    assert findings.images == {}
+    assert findings.images == findings.masks == {}
 
 
 def test_a_repaired_average_stands_for_its_clients() -> None:
@@ -90,23 +96,26 @@ def test_a_repaired_average_stands_for_its_clients() -> None:
     assert repair["outcome"] == "repaired"
     np.testing.assert_allclose(findings.verdict.weights, [0.2, 0.2, 0.2, 0.0, 0.0])
     repaired, benign = findings.models["repaired"], findings.models["benign"]
-    for name, array in seen.rebuild(findings.verdict.delta).items():
+    for name, array in rebuilt(seen, findings).items():
         np.testing.assert_allclose(array, 0.6 * benign[name] + 0.4 * repaired[name], atol=1e-5)
     accuracy, success = accuracies(seen, findings)
     assert success < 20.0
     assert accuracy > 90.0
     assert findings.images["trigger"].shape == (28, 56, 3)
     assert findings.images["trigger"].dtype == np.uint8
+    assert overlap(findings.masks["trigger"], TRIGGER.mask) > 0.1
+    assert repair["success_before"] > 60.0 > 30.0 > repair["success_after"]
     assert json.loads(json.dumps(findings.report)) == findings.report
 
 
-def test_whom_the_detector_calls_without_the_trigger_is_no_suspect() -> None:
-    findings = inspected(told([0, 3, 4], OPTIONS), mixed_round())
-    assert (findings.report["called"], findings.report["suspects"]) == (3, 2)
+def test_whom_the_detector_calls_without_the_trigger_is_left_out_and_not_repaired_with_the_others() -> None:
+    clean, bad = arrays_of(False), arrays_of(True)
+    models = [*(moved(clean, seed) for seed in range(6)), *(moved(bad, seed) for seed in range(20, 25))]
+    findings = inspected(told([0, *range(6, 11)], OPTIONS), round_of(models, clean))
+    assert (findings.report["called"], findings.report["suspects"]) == (6, 6)
     [repair] = findings.report["repairs"]
-    assert repair["clients"] == [13, 14]
-    assert findings.verdict.scores[0] < 0.0
-    np.testing.assert_allclose(findings.verdict.weights, [0.2, 0.2, 0.2, 0.0, 0.0])
+    assert repair["clients"] == list(range(16, 21))
+    np.testing.assert_allclose(findings.verdict.weights, [0.0, *[0.1] * 5, *[0.0] * 5])
 
 
 def test_several_with_another_trigger_stay_suspects_and_are_repaired_with_theirs() -> None:
@@ -121,12 +130,37 @@ def test_several_with_another_trigger_stay_suspects_and_are_repaired_with_theirs
     assert findings.report["suspects"] == 5 + SEVERAL
 
 
-def test_several_without_any_trigger_are_no_suspects() -> None:
+def test_several_without_any_trigger_are_left_out() -> None:
     clean, bad = arrays_of(False), arrays_of(True)
-    models = [*(moved(clean, seed) for seed in range(11)), *(moved(bad, seed) for seed in range(20, 28))]
-    findings = inspected(told([*range(SEVERAL), *range(11, 19)], OPTIONS), round_of(models, clean))
+    models = [*(moved(clean, seed) for seed in range(14)), *(moved(bad, seed) for seed in range(20, 32))]
+    findings = inspected(told([*range(SEVERAL), *range(14, 26)], OPTIONS), round_of(models, clean))
     [repair] = findings.report["repairs"]
-    assert repair["clients"] == list(range(21, 29))
+    assert repair["clients"] == list(range(24, 36))
+    assert not findings.verdict.weights[:SEVERAL].any()
+    np.testing.assert_allclose(findings.verdict.weights[SEVERAL:14], 1 / 23)
+
+
+def test_a_loud_model_among_the_suspects_does_not_hide_their_trigger() -> None:
+    clean, bad = arrays_of(False), arrays_of(True)
+    bias = np.zeros(10, np.float32)
+    bias[3] = 1e6
+    models = [*(moved(clean, seed) for seed in range(7)), *(moved(bad, seed) for seed in range(20, 24))]
+    loud = {**bad, "fc3.bias": bias}
+    findings = inspected(told([7, 8, 9, 10, 11], OPTIONS), round_of([*models, loud], clean))
+    assert {repair["target"] for repair in findings.report["repairs"]} == {TARGET}
+    assert not findings.verdict.weights[7:].any()
+
+
+def test_a_loud_model_that_nobody_suspects_moves_the_average_no_farther_than_a_few_others() -> None:
+    clean, bias = arrays_of(False), np.zeros(10, np.float32)
+    bias[3] = 1e6
+    models = [moved(clean, seed) for seed in range(4)]
+    calm, spoilt = (
+        inspected(told([]), round_of([*models, *more], clean)).verdict.delta
+        for more in ([], [{**models[0], "fc3.bias": bias}])
+    )
+    length = float(np.linalg.norm(round_of(models, clean).updates.deltas, axis=1).mean())
+    assert np.linalg.norm(spoilt - calm) < 2.0 * length
 
 
 def test_each_suspect_can_be_repaired_by_itself() -> None:
@@ -203,13 +237,12 @@ def test_options_that_make_no_sense_are_refused() -> None:
 @given(st.lists(st.floats(-5.0, 5.0), min_size=1, max_size=12).map(np.array))
 def test_a_trigger_is_recovered_from_the_most_suspicious_and_compared_with_the_least(scores: np.ndarray) -> None:
     most, least = candidates(scores), least_suspicious(scores)
-    assert set(np.flatnonzero(scores > 0.0)) <= set(most)
-    assert len(least) == (len(scores) + 1) // 2
-    others = [row for row in range(len(scores)) if row not in most]
-    if most and others:
-        assert scores[most].min() >= scores[others].max()
-    assert scores[least].max() <= min((scores[row] for row in range(len(scores)) if row not in least), default=np.inf)
+    assert most[scores > 0.0].all()
+    assert least.sum() == (len(scores) + 1) // 2
+    if most.any() and not most.all():
+        assert scores[most].min() >= scores[~most].max()
+    assert scores[least].max() <= scores[~least].min(initial=np.inf)
 
 
 def test_without_a_detector_nobody_is_a_candidate() -> None:
-    assert candidates(np.zeros(5)) == []
+    assert not candidates(np.zeros(5)).any()

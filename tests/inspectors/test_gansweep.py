@@ -1,48 +1,27 @@
 """GangSweep in a round: a backdoored average is swept, a clean one passes, and failures change nothing."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 
 from fedsec.defenses.gansweep import SweepOptions
-from fedsec.defenses.updates import OptionError, RoundUpdates
-from fedsec.inspectors.gansweep import GansweepInspector, averaged_model
+from fedsec.defenses.updates import OptionError
+from fedsec.inspectors.gansweep import GansweepInspector
 from fedsec.inspectors.public import PixelNetwork
 from fedsec.strategies.gansweep import Gansweep
-from fedsec.strategies.inspecting import Arrays, Findings, Inspected
-from fedsec.strategies.layout import Layout
-from fedsec.training.parameters import get_arrays
-from tests.backdoored import TARGET, measured, network, public, trained
+from fedsec.strategies.inspecting import Arrays, Findings
+from tests.backdoored import TARGET, measured, public, trained
+from tests.inspectors.rounds import arrays_of, round_of
 
 OPTIONS = SweepOptions(steps=300, epochs=3)  # a third of them finds the trigger on some processors and not on others
 QUICK = replace(OPTIONS, steps=3, epochs=1)
 
 
-def round_of(models: Sequence[Arrays]) -> Inspected:
-    """Return a round in which the untrained network was sent, and these models came back."""
-    layout = Layout(get_arrays(network()))
-    deltas, side = np.empty((len(models), layout.width), np.float32), np.empty(layout.side_width)
-    for row, model in zip(deltas, models, strict=True):
-        layout.write(model, row, side)
-    updates = RoundUpdates(np.arange(len(models), dtype=np.uint64), deltas, np.ones(len(models), np.int64))
-
-    def rebuild(delta: NDArray[np.float32]) -> Arrays:
-        return layout.rebuild(delta, side)
-
-    return Inspected(updates, layout, lambda row: rebuild(deltas[row]), rebuild)
-
-
-def arrays_of(backdoor: bool) -> Arrays:
-    return get_arrays(trained(backdoor).network)
-
-
 def inspected(inspector: GansweepInspector, *models: Arrays) -> Findings:
-    return inspector.inspect(round_of(models), np.random.default_rng(0))
+    return inspector.inspect(round_of(list(models)), np.random.default_rng(0))
 
 
 def swept_network(findings: Findings) -> PixelNetwork:
@@ -107,17 +86,6 @@ def test_same_draws_give_the_same_answer() -> None:
     first, second = (inspected(inspector, arrays_of(True)) for _ in range(2))
     assert first.report["swept"][0]["flagged"]
     np.testing.assert_array_equal(first.verdict.delta, second.verdict.delta)
-
-
-def test_averaged_model_has_the_median_of_batchnorms_statistics_by_hand() -> None:
-    sent: Arrays = {"weight": np.zeros(2, np.float32), "norm.running_mean": np.ones(1, np.float32)}
-    models: list[Arrays] = [{**sent, "norm.running_mean": np.array([mean], np.float32)} for mean in (1.0, 2.0, 9.0)]
-    layout = Layout(sent)
-    updates = RoundUpdates(np.arange(3, dtype=np.uint64), np.zeros((3, 2), np.float32), np.ones(3, np.int64))
-    seen = Inspected(updates, layout, models.__getitem__, lambda delta: layout.rebuild(delta, np.zeros(1)))
-    averaged = averaged_model(seen, np.array([3.0, 4.0], np.float32))
-    np.testing.assert_array_equal(averaged["weight"], [3.0, 4.0])
-    np.testing.assert_array_equal(averaged["norm.running_mean"], [2.0])
 
 
 def test_it_keeps_no_state() -> None:

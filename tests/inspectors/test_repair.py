@@ -63,6 +63,17 @@ def test_a_model_that_is_no_use_is_left_out_and_nothing_is_learned_from_it(value
     assert one.state() == {}
 
 
+@pytest.mark.parametrize("number", [10, 13, 20])
+def test_with_few_public_images_a_good_model_is_not_taken_for_one_of_no_use(number: int) -> None:
+    own = public()
+    every = [np.flatnonzero(own.labels == label) for label in range(10)]
+    few = np.array([every[place % 10][place // 10] for place in range(number)])
+    one = Repairer(replace(own, images=own.images[few], labels=own.labels[few]), QUICK, UNLEARNING, warm_steps=2)
+    result = repaired(one, arrays_of(True))
+    assert "it takes every public image" not in result.report["outcome"]
+    assert result.report["accuracy_before"] > 80.0
+
+
 def test_a_recovery_that_does_not_converge_leaves_the_model_out_and_the_next_one_starts_anew() -> None:
     one = repairer(replace(QUICK, learning_rate=1e38))
     result = repaired(one, arrays_of(True))

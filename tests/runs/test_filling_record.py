@@ -9,7 +9,7 @@ from fedsec.runs.config import RunConfig
 from fedsec.runs.filling import FillingRecord, filling_from
 from fedsec.runs.record import RecordError, RunFolder
 
-REPORT = FillingRecord(2, (90, 10, 0), (90, 90, 0), 1.25, True, "no image of class 2")
+REPORT = FillingRecord(2, (90, 10, 0), (90, 90, 0), 1.25, True, "no image of class 2", "cgan in bf16 on cpu")
 
 
 def test_a_report_is_read_as_it_was_written() -> None:
@@ -25,10 +25,16 @@ def test_a_report_is_read_as_it_was_written() -> None:
         ("before", None), ("before", [1.5, 2, 3]), ("before", [True, 0, 0]), ("after", "many"), ("after", [-1, 0, 0]),
         ("after", [90, 9, 0]), ("after", [90, 90]), ("after", [90, 90, 2**53]), ("before", []), ("seconds", "long"),
         ("seconds", float("nan")), ("seconds", -1.0), ("seconds", True), ("seconds", 10**400), ("kept", 1), ("note", 7),
+        ("by", None),
     ],
 )  # fmt: skip
 def test_what_makes_no_sense_is_no_report(key: str, found: Any) -> None:
-    words = {"after": "after: found|fewer than before", "kept": "kept must be", "note": "note a text"}
+    words = {
+        "after": "after: found|fewer than before",
+        "kept": "kept must be",
+        "note": "note and by texts",
+        "by": "by texts",
+    }
     with pytest.raises(ValueError, match=words.get(key, f"{key}: found")):
         filling_from({**REPORT.line(), key: found}, 2)
 

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fedsec.defenses.updates import OptionError, Verdict
+from fedsec.defenses.updates import OptionError, TooFewClientsError, Verdict
 from fedsec.inspection_record import inspection_record
 from fedsec.strategies import STRATEGIES, Gancrop, Gansweep, InspectingStrategy, RobustFedAvg
+from fedsec.strategies.build import rehearse
 from fedsec.strategies.inspecting import Findings, Inspected
 from tests.strategies.toy import CLIENTS, FAULTS, ToyInspector, initial_arrays, toy_app, toy_round, trained
 
@@ -31,7 +32,7 @@ class Careful(ToyInspector):
         weights = np.full(len(seen.updates), self.weight)
         delta = (weights @ seen.updates.deltas).astype(np.float32)
         image = np.zeros((4, 8, 3), np.uint8)
-        models = {"benign": seen.rebuild(delta)}
+        models = {"benign": seen.rebuild(delta, weights > 0)}
         return Findings(Verdict(delta, weights, weights), {"suspects": 0}, models, {"trigger": image})
 
 
@@ -70,6 +71,39 @@ def test_weights_of_0_for_everybody_leave_the_statistics_of_batchnorm_too() -> N
         assert np.array_equal(arrays[key], array)
 
 
+def test_where_everybody_was_repaired_the_statistics_are_the_median_of_all() -> None:
+    class Repaired(Careful):
+        def inspect(self, seen: Inspected, rng: np.random.Generator) -> Findings:
+            found = super().inspect(seen, rng)
+            nobody = np.zeros(len(seen.updates))
+            return replace(found, verdict=Verdict(found.verdict.delta, nobody, nobody))
+
+    arrays = toy_round(with_inspector(Repaired()), toy_app())
+    assert arrays is not None
+    statistics = [trained(partition, initial_arrays())["norm.running_var"] for partition in range(CLIENTS)]
+    np.testing.assert_allclose(arrays["norm.running_var"], np.median(statistics, axis=0), rtol=1e-6)
+
+
+def test_with_too_few_clients_to_compare_the_round_is_skipped() -> None:
+    strategy = with_inspector(Careful())
+    strategy.fewest_clients = CLIENTS + 1  # type: ignore[misc]
+    assert toy_round(strategy, toy_app()) is None
+    assert strategy.outcome is not None
+    assert strategy.outcome.skipped == (
+        f"Gancrop compares models with the median of their round and needs at least {CLIENTS + 1} clients; "
+        f"got n={CLIENTS}."
+    )
+
+
+@pytest.mark.parametrize(("clients", "enough"), [(2, False), (3, True)])
+def test_two_clients_are_too_few_for_gancrop_before_it_begins(clients: int, enough: bool) -> None:
+    if enough:
+        rehearse(Gancrop(), clients)
+        return
+    with pytest.raises(TooFewClientsError, match="needs at least 3 clients; got n=2"):
+        rehearse(Gancrop(), clients)
+
+
 def test_an_inspector_that_fails_skips_the_round_and_leaves_no_findings() -> None:
     inspector = Careful()
     strategy = with_inspector(inspector)
@@ -104,6 +138,12 @@ def test_the_record_has_the_report_the_accuracies_of_the_models_and_the_pictures
     record = inspection_record(strategy, 7, measured, tmp_path)
     assert record == {"suspects": 0, "models": {"benign": {"MA": 90.0, "BA": None}}}
     assert (tmp_path / "recovered" / "000007-trigger.png").exists()
+    assert strategy.findings is not None
+    half = np.zeros((4, 4), bool)
+    half[:2] = True
+    strategy.findings = replace(strategy.findings, masks={"trigger": np.ones((4, 4), np.float32)})
+    assert inspection_record(strategy, 7, measured, tmp_path, half)["overlap"] == {"trigger": 0.5}
+    assert "overlap" not in inspection_record(strategy, 7, measured, tmp_path)
 
 
 @pytest.mark.parametrize("channels", [1, 3])

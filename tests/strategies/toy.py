@@ -61,7 +61,7 @@ class ToyInspector:
         weights = (lengths <= 2 * np.median(lengths)).astype(np.float64)
         weights /= weights.sum()
         delta = (weights @ seen.updates.deltas).astype(np.float32)
-        benign = {"benign": seen.rebuild(delta)}
+        benign = {"benign": seen.rebuild(delta, weights > 0)}
         return Findings(Verdict(delta, weights, lengths), {"rounds": self.rounds}, benign, {})
 
     def state(self) -> dict[str, NDArray[np.generic]]:

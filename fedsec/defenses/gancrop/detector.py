@@ -6,12 +6,14 @@ asked, and their mean decides.
 """
 
 import itertools
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import stats
 from torch import nn
 from torch.nn import functional as F
 
@@ -41,7 +43,7 @@ class DetectorOptions:
         steps: of Adam, on all shadows at once.
         learning_rate: of Adam.
         weight_decay: of Adam, decoupled.
-        false_alarms: share of the clean shadows that the threshold lets be called poisoned, above 0.
+        false_alarms: share of clean models that the threshold is to let be called poisoned, above 0 and below 1.
     """
 
     temperature: float = 0.5
@@ -145,8 +147,42 @@ def train_detector(
         detector, options, lambda: _loss(detector, _blurred(detector, known, generator), flags, options.temperature)
     )
     detector.eval()
-    _set_threshold(detector, torch.from_numpy(held_out).float(), options.false_alarms)
+    calibrate(detector, held_out, options.false_alarms)
     return detector
+
+
+@torch.no_grad()
+def calibrate(detector: Detector, held_out: Values, false_alarms: float) -> None:
+    """Bring the members' logits to one scale, and set the threshold above which so few clean models are expected.
+
+    Args:
+        detector: changed in place.
+        held_out: (h, F) of clean shadows that it has not learned from, h >= 1.
+        false_alarms: share of clean models that may lie above the threshold.
+    """
+    logits = detector.classify(detector.embed(torch.from_numpy(held_out).float()))
+    spread = logits.std(1, correction=0)
+    detector.usual.copy_(logits.mean(1))
+    detector.scale.copy_(torch.where(spread > 0, spread, 1.0))
+    values = detector(torch.from_numpy(held_out).float()).double().numpy()
+    detector.threshold.fill_(upper_bound(values, false_alarms))
+
+
+def upper_bound(values: Values, share: float) -> float:
+    """Return what another value like ``values`` (h,) exceeds with a probability of at most ``share``.
+
+    Of h values that is the ceil((h + 1)(1 - share))-th smallest, whatever their distribution (Vovk et al.,
+    *Algorithmic Learning in a Random World*, 2005). Fewer than 1 / share - 1 values do not reach so far; then it is the
+    bound of a normal distribution of which they are a sample, by Student's t.
+    """
+    number = len(values)
+    rank = math.ceil((number + 1) * (1.0 - share))
+    if rank <= number:
+        return float(np.sort(values)[rank - 1])
+    if number == 1:
+        return float(values[0])
+    reach = float(stats.t.ppf(1.0 - share, number - 1)) * math.sqrt(1.0 + 1.0 / number)
+    return float(values.mean() + reach * values.std(ddof=1))
 
 
 def scores(detector: Detector, features: Values) -> Values:
@@ -174,16 +210,6 @@ def _initial(features: Values, poisoned: Flags, generator: torch.Generator) -> D
     detector.middle.copy_(torch.from_numpy(clean.mean(0)))
     detector.spread.copy_(torch.from_numpy(np.maximum(clean.std(0), 1e-6)))
     return detector
-
-
-@torch.no_grad()
-def _set_threshold(detector: Detector, clean: torch.Tensor, false_alarms: float) -> None:
-    """Bring the members' logits of clean models to one scale, and let so many of these models pass the threshold."""
-    logits = detector.classify(detector.embed(clean))
-    spread = logits.std(1, correction=0)
-    detector.usual.copy_(logits.mean(1))
-    detector.scale.copy_(torch.where(spread > 0, spread, 1.0))
-    detector.threshold.copy_(detector(clean).quantile(1.0 - false_alarms))
 
 
 def _blurred(detector: Detector, features: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

@@ -10,11 +10,13 @@ from torch.nn import functional as F
 
 from fedsec.defenses.gancrop.detector import (
     DetectorOptions,
+    calibrate,
     contrastive_loss,
     from_arrays,
     scores,
     to_arrays,
     train_detector,
+    upper_bound,
 )
 
 WIDTH = 12
@@ -91,6 +93,28 @@ def test_shadows_that_it_has_not_seen_are_told_apart() -> None:
 def test_the_threshold_calls_its_share_of_the_held_out_clean_ones(false_alarms: float) -> None:
     detector, held_out = trained(DetectorOptions(steps=60, false_alarms=false_alarms))
     assert (scores(detector, held_out) > 0.0).mean() == pytest.approx(false_alarms, abs=1 / 40)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("number", "share"), [(9, 0.1), (99, 0.02), (27, 0.02), (5, 0.02), (2, 0.3)])
+def test_new_values_exceed_the_bound_as_seldom_as_promised(number: int, share: float) -> None:
+    rng = np.random.default_rng(0)
+    drawn = rng.normal(3.0, 2.0, size=(8000, number + 1))
+    exceeded = np.mean([row[-1] > upper_bound(row[:-1], share) for row in drawn])
+    assert exceeded == pytest.approx(share, abs=0.01)
+
+
+def test_the_bound_is_a_value_where_there_are_enough_and_else_student_s() -> None:
+    assert upper_bound(np.arange(1.0, 10.0), 0.1) == 9.0  # the ceil(10 * 0.9)-th of nine
+    assert upper_bound(np.arange(1.0, 20.0)[::-1], 0.1) == 18.0
+    # Student's t with one degree of freedom has its 0.75 quantile at 1; the deviation of 0 and 2 is sqrt(2).
+    assert upper_bound(np.array([0.0, 2.0]), 0.25) == pytest.approx(1.0 + 2.0**0.5 * 1.5**0.5)
+    assert upper_bound(np.array([7.0]), 0.1) == 7.0
+
+
+def test_a_threshold_can_be_set_again_by_other_clean_models() -> None:
+    detector, held_out = trained()
+    calibrate(detector, held_out + 0.5, 0.05)  # type: ignore[arg-type]
+    assert (scores(detector, held_out + 0.5) > 0.0).mean() == pytest.approx(0.05, abs=1 / 40)  # type: ignore[arg-type]
 
 
 def test_the_same_draws_give_the_same_detector_and_others_another() -> None:

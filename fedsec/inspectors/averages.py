@@ -1,0 +1,53 @@
+"""Averages of some of a round's models, which one loud client cannot drown."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedsec.defenses.distances import row_norms
+from fedsec.defenses.mean import weighted_sum
+from fedsec.defenses.updates import BoolVector, Vector
+from fedsec.strategies.inspecting import Arrays, Inspected
+
+LOUD = 5.0
+"""Times the median length of the updates that are averaged, to which a longer one is shortened. Honest updates seldom
+differ by so much, and what a client sends may be a million times as long before it is dropped as nonsense."""
+
+
+@dataclass(frozen=True, slots=True)
+class Averages:
+    """Averages of a round's models.
+
+    Attributes:
+        seen: the round.
+        lengths: (n,) L2 norms of its updates.
+    """
+
+    seen: Inspected
+    lengths: Vector
+
+    @classmethod
+    def of(cls, seen: Inspected) -> "Averages":
+        """Return those of a round."""
+        return cls(seen, row_norms(seen.updates.deltas))
+
+    def shares(self, chosen: BoolVector) -> Vector:
+        """Return what part each update (n,) has in the average of the ``chosen`` ones: 1 / k of k, less of a loud one.
+
+        Args:
+            chosen: (n,) whose updates are averaged; with none of them all parts are 0.
+        """
+        if not chosen.any():
+            return np.zeros(len(chosen))
+        longest = LOUD * float(np.median(self.lengths[chosen]))
+        shortened = np.minimum(1.0, longest / np.maximum(self.lengths, np.finfo(float).tiny))
+        return np.where(chosen, shortened / chosen.sum(), 0.0)
+
+    def change(self, chosen: BoolVector) -> NDArray[np.float32]:
+        """Return the average of the chosen updates, (d,); zeros without any."""
+        return weighted_sum(self.seen.updates.deltas, self.shares(chosen))
+
+    def model(self, chosen: BoolVector) -> Arrays:
+        """Return the average of the chosen models, with the median of their BatchNorm statistics."""
+        return self.seen.rebuild(self.change(chosen), chosen)

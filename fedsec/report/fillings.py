@@ -1,0 +1,68 @@
+"""What came of the filling of classes in the runs of a report: a table must not call filled what was not."""
+
+from collections.abc import Iterable, Sequence
+from statistics import fmean
+from typing import NamedTuple
+
+import numpy as np
+
+from fedsec.data.balancing import skew
+from fedsec.runs.filling import FillingRecord
+from fedsec.runs.record import RunFolder
+
+
+class Client(NamedTuple):
+    """A client of a run whose classes were to be filled."""
+
+    run: str
+    report: FillingRecord
+    skewed: bool
+
+    @property
+    def filled(self) -> bool:
+        """Whether anything was added to its images."""
+        return self.report.after != self.report.before
+
+
+def filling_notes(folders: Iterable[RunFolder]) -> list[str]:
+    """Return a paragraph for each way of filling: how many clients' classes were filled, by what, and who was left.
+
+    Empty for runs in which nothing is to be filled.
+    """
+    kinds: dict[str, list[Client]] = {}
+    for folder in folders:
+        data = folder.config().data
+        if data.balance != "none":
+            found = folder.fillings().values()
+            kinds.setdefault(data.balance, []).extend(
+                Client(folder.path.name, report, _skew(report.before) > data.balance_above) for report in found
+            )
+    return [_note(kind, clients) for kind, clients in kinds.items()]
+
+
+def _note(kind: str, clients: Sequence[Client]) -> str:
+    filled = [client.report for client in clients if client.filled]
+    left = [client for client in clients if client.skewed and not client.filled]
+    makers = ", ".join(sorted({report.by for report in filled if report.by not in ("", kind)}))
+    parts = [f"Filled by {kind}: {len(filled)} of {len(clients)} clients"]
+    if filled:
+        before, after = (fmean(map(_skew, counts)) for counts in _columns(filled))
+        parts.append(f"skew {before:.2f} before and {after:.2f} after, on average")
+    if makers:
+        parts.append(makers)
+    text = f"{'; '.join(parts)}."
+    if not left:
+        return text
+    first = left[0]
+    why = f": {first.report.note}" if first.report.note else ""
+    return (
+        f"{text} {len(left)} with skewed classes got nothing, such as client {first.report.client} of {first.run}{why}."
+    )
+
+
+def _columns(filled: Sequence[FillingRecord]) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
+    return [report.before for report in filled], [report.after for report in filled]
+
+
+def _skew(counts: tuple[int, ...]) -> float:
+    return skew(np.array(counts, np.int64))

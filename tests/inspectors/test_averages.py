@@ -1,0 +1,46 @@
+"""Averages of a round's models: by hand, and with one client so loud that it would drown the others."""
+
+import numpy as np
+
+from fedsec.defenses.updates import RoundUpdates
+from fedsec.inspectors.averages import LOUD, Averages
+from fedsec.strategies.inspecting import Arrays, Inspected
+from fedsec.strategies.layout import Layout
+
+SENT: Arrays = {"weight": np.ones(2, np.float32), "norm.running_mean": np.ones(1, np.float32)}
+
+
+def averages(*rows: tuple[float, float], statistics: tuple[float, ...] | None = None) -> Averages:
+    deltas = np.array(rows, np.float32)
+    updates = RoundUpdates(np.arange(len(rows), dtype=np.uint64), deltas, np.ones(len(rows), np.int64))
+    side = np.array(statistics or [0.0] * len(rows))[:, None]
+    return Averages.of(Inspected(updates, Layout(SENT), side))
+
+
+def test_by_hand() -> None:
+    of = averages((1.0, 0.0), (0.0, 1.0), (5.0, 5.0), statistics=(1.0, 3.0, 9.0))
+    chosen = np.array([True, True, False])
+    np.testing.assert_allclose(of.shares(chosen), [0.5, 0.5, 0.0])
+    np.testing.assert_allclose(of.change(chosen), [0.5, 0.5])
+    model = of.model(chosen)
+    np.testing.assert_allclose(model["weight"], [1.5, 1.5])
+    np.testing.assert_allclose(model["norm.running_mean"], [3.0])  # 1 and the median of 1 and 3
+    assert model["weight"].dtype == np.float32
+
+
+def test_a_loud_one_is_shortened_to_a_multiple_of_the_median_of_those_averaged() -> None:
+    of = averages((1.0, 0.0), (1.0, 0.0), (1.0, 0.0), (0.0, 1e6))
+    np.testing.assert_allclose(of.change(np.ones(4, bool)), [0.75, LOUD / 4], rtol=1e-6)
+    np.testing.assert_allclose(of.change(np.array([False, False, False, True])), [0.0, 1e6])  # by itself
+
+
+def test_ordinary_ones_are_averaged_as_they_are() -> None:
+    rows = np.random.default_rng(0).normal(size=(9, 2))
+    of = averages(*map(tuple, rows.tolist()))
+    np.testing.assert_allclose(of.change(np.ones(9, bool)), rows.mean(0), rtol=1e-5)
+
+
+def test_of_none_the_change_is_nothing() -> None:
+    of = averages((1.0, 2.0), (0.0, 0.0))
+    assert not of.change(np.zeros(2, bool)).any()
+    assert not of.change(np.array([False, True])).any()

@@ -1,0 +1,41 @@
+"""What a report says of the filling of classes: who was filled, by what, and who was not."""
+
+from pathlib import Path
+
+from fedsec.report.fillings import filling_notes
+from fedsec.report.page import build_report
+from fedsec.runs.filling import FillingRecord
+from fedsec.runs.record import RunFolder
+from tests.report.finished import config, record
+
+FILLED = FillingRecord(0, (90, 10), (90, 90), 1.0, False, "", "cgan in bf16 on cpu")
+EVEN = FillingRecord(1, (50, 50), (50, 50), 0.0, False)
+FAILED = FillingRecord(2, (10, 90), (10, 90), 1.0, False, "its GAN failed (the loss was nan); it goes on")
+
+
+def run(path: Path, balance: str, *fillings: FillingRecord) -> RunFolder:
+    folder = record(config(data_balance=balance), path, 90.0, 1.0)
+    for filling in fillings:
+        folder.append_filling(filling)
+    return folder
+
+
+def test_runs_that_fill_nothing_have_no_note(tmp_path: Path) -> None:
+    assert filling_notes([run(tmp_path / "a", "none")]) == []
+
+
+def test_who_was_filled_is_counted_with_the_skew_and_the_arithmetic(tmp_path: Path) -> None:
+    folders = [run(tmp_path / "a", "cgan", FILLED, EVEN), run(tmp_path / "b", "repeat", EVEN)]
+    assert filling_notes(folders) == [
+        "Filled by cgan: 1 of 2 clients; skew 0.40 before and 0.00 after, on average; cgan in bf16 on cpu.",
+        "Filled by repeat: 0 of 1 clients.",
+    ]
+
+
+def test_a_gan_that_failed_is_named_in_the_report(tmp_path: Path) -> None:
+    folder = run(tmp_path / "broken", "cgan", FILLED, EVEN, FAILED)
+    [note] = filling_notes([folder])
+    assert note.endswith(
+        "1 with skewed classes got nothing, such as client 2 of broken: its GAN failed (the loss was nan); it goes on."
+    )
+    assert note in build_report([folder]).notes
