@@ -21,7 +21,7 @@ from fedsec.runs.filling import FillingRecord
 from fedsec.runs.sections import GANS
 from fedsec.seeds import Purpose, derived_seed, generator
 from fedsec.tensors import Arrays
-from fedsec.training.gan import GanFailedError, GanSettings, check_spread, generate, train_gan
+from fedsec.training.gan import GanFailedError, GanSettings, check_spread, generate, shortcomings, train_gan
 from fedsec.training.gan_networks import computes_in_bf16
 from fedsec.training.threads import one_thread
 
@@ -184,12 +184,15 @@ def _from_gan(config: RunConfig, partition: int, held: Holding, wanted: Counts, 
         with one_thread():
             trained = train_gan(images, held.labels, classes, settings, seed, device, watch)
             made = generate(trained.generator, labels, settings.latent, seed, device)
-        check_spread(made, images[wanted[held.labels] > 0])
+        same_classes = wanted[held.labels] > 0
+        check_spread(made, images[same_classes])
+        poor = shortcomings(made, labels, images[same_classes], held.labels[same_classes])
     except GanFailedError as error:
         note = f"its GAN failed ({error}); it goes on with its own images only"
         return Made(images[:0], held.labels[:0], {"note": note, "losses": {}})
     losses = {"generator": trained.generator_loss.tolist(), "critic": trained.critic_loss.tolist()}
-    about = {"note": "", "losses": losses, "bf16": computes_in_bf16(settings.precision, device)}
+    note = f"its GAN learned little: {poor}" if poor else ""
+    about = {"note": note, "losses": losses, "bf16": computes_in_bf16(settings.precision, device)}
     return Made(made, labels, about, snapshots)
 
 

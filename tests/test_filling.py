@@ -72,7 +72,7 @@ def test_every_class_with_an_image_is_filled_and_the_own_images_stay(balance: st
     assert filled.images.dtype == np.uint8
     report = filled.report
     assert (report.client, report.before, report.after) == (3, (8, 2, 1, 0), (8, 8, 8, 0))
-    assert report.note == "no image of class 3: nothing to fill it with"
+    assert report.note.endswith("no image of class 3: nothing to fill it with")
     assert report.by.startswith(f"{balance} in " if balance in GANS else balance)
 
 
@@ -175,6 +175,16 @@ def test_a_gan_that_draws_one_picture_for_all_classes_fills_nothing(monkeypatch:
     assert filled.report.note.startswith("its GAN failed (it draws one picture whatever it is asked for")
 
 
+def test_a_gan_that_draws_noise_fills_the_classes_and_says_that_it_learned_little(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    noise = np.random.default_rng(1).integers(200, 256, (99, 1, 8, 8)).astype(np.uint8)
+    monkeypatch.setattr(filling, "generate", lambda _, labels, *more: noise[: len(labels)])
+    filled = fill(config("cgan"), 3, held(), CPU)
+    assert counts(filled) == [8, 8, 8, 0]
+    assert "its GAN learned little: the mean of a class lies" in filled.report.note
+
+
 @pytest.mark.parametrize("balance", ["repeat", "cgan"])
 @pytest.mark.parametrize("label", [4, -1])
 def test_a_class_that_the_federation_has_not_is_an_error(balance: str, label: int) -> None:
@@ -187,7 +197,7 @@ def test_a_class_that_the_federation_has_not_is_an_error(balance: str, label: in
 def test_a_client_of_one_class_is_filled_up_to_a_number_by_a_gan_of_that_class() -> None:
     filled = fill(config("cgan", fill=9), 3, held(np.arange(5)), CPU)
     assert counts(filled) == [9, 0, 0, 0]
-    assert filled.report.note == "no image of class 1, 2, 3: nothing to fill it with"
+    assert filled.report.note.endswith("no image of class 1, 2, 3: nothing to fill it with")
 
 
 def test_a_disk_that_is_full_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,8 @@ from fedsec.data.balancing import skew
 from fedsec.runs.filling import FillingRecord
 from fedsec.runs.record import RunFolder
 
+LEFT, TOLD = "with skewed classes got nothing", "were filled with a remark"
+
 
 class Client(NamedTuple):
     """A client of a run whose classes were to be filled."""
@@ -50,14 +52,14 @@ def _note(kind: str, clients: Sequence[Client]) -> str:
         parts.append(f"skew {before:.2f} before and {after:.2f} after, on average")
     if makers:
         parts.append(makers)
-    text = f"{'; '.join(parts)}."
-    if not left:
-        return text
-    first = left[0]
-    why = f": {first.report.note}" if first.report.note else ""
-    return (
-        f"{text} {len(left)} with skewed classes got nothing, such as client {first.report.client} of {first.run}{why}."
-    )
+    told = [client for client in clients if client.filled and client.report.note]
+    some = [f"{len(of)} {word}, such as {_named(of[0])}." for of, word in ((left, LEFT), (told, TOLD)) if of]
+    return " ".join([f"{'; '.join(parts)}.", *some])
+
+
+def _named(client: Client) -> str:
+    note = f": {client.report.note}" if client.report.note else ""
+    return f"client {client.report.client} of {client.run}{note}"
 
 
 def _columns(filled: Sequence[FillingRecord]) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:

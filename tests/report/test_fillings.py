@@ -1,5 +1,6 @@
 """What a report says of the filling of classes: who was filled, by what, and who was not."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from fedsec.report.fillings import filling_notes
@@ -39,3 +40,8 @@ def test_a_gan_that_failed_is_named_in_the_report(tmp_path: Path) -> None:
         "1 with skewed classes got nothing, such as client 2 of broken: its GAN failed (the loss was nan); it goes on."
     )
     assert note in build_report([folder]).notes
+
+
+def test_a_gan_that_learned_little_is_named_though_its_images_are_used(tmp_path: Path) -> None:
+    [note] = filling_notes([run(tmp_path / "poor", "cgan", replace(FILLED, note="its GAN learned little: far"), EVEN)])
+    assert note.endswith("1 were filled with a remark, such as client 0 of poor: its GAN learned little: far.")

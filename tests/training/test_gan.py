@@ -10,7 +10,15 @@ from sklearn.svm import SVC
 from torch import nn
 
 from fedsec.runs.sections import GanSection
-from fedsec.training.gan import GanFailedError, GanSettings, build_generator, check_spread, generate, train_gan
+from fedsec.training.gan import (
+    GanFailedError,
+    GanSettings,
+    build_generator,
+    check_spread,
+    generate,
+    shortcomings,
+    train_gan,
+)
 from fedsec.training.gan_networks import arithmetic
 
 CPU = torch.device("cpu")
@@ -154,6 +162,18 @@ def test_one_picture_whatever_is_asked_for_is_noticed_where_the_real_images_diff
     check_spread(real[labels == 1], real)
 
 
+def test_images_plainly_unlike_the_client_s_own_are_told() -> None:
+    real, labels = pictures([40, 40])
+    assert shortcomings(real, labels, real, labels) == ""
+    assert shortcomings(real[:0], labels[:0], real, labels) == ""
+    swapped = shortcomings(real[::-1], labels, real, labels)
+    assert swapped == "the mean of a class lies 149 grey levels from its own, which differ by 74 from theirs"
+    noise = np.random.default_rng(1).integers(100, 110, real.shape).astype(np.uint8)
+    assert shortcomings(noise, labels, real, labels).startswith("the mean of a class lies 75 grey levels from its own")
+    even = np.random.default_rng(2).integers(0, 256, real.shape).astype(np.uint8)
+    assert shortcomings(noise + 23, labels, even, labels).startswith("they differ by 2.5 grey levels from their mean")
+
+
 @pytest.mark.parametrize("settings", KINDS, ids=lambda settings: settings.kind)
 def test_bf16_learns_what_float32_learns(settings: GanSettings) -> None:
     images, labels = pictures([20, 20], 1, 12)
@@ -194,7 +214,12 @@ def test_digits_are_learned_by_class() -> None:
     settings = GanSettings(steps=250, batch_size=32, learning_rate=0.003, latent=16, width=16, shift=0)
     gan = train_gan(images[kept], labels[kept], 10, settings, 0, CPU)
     wanted = np.repeat(np.arange(10), 40)
-    drawn = generate(gan.generator, wanted, 16, 0, CPU).reshape(-1, 64) / 15.9375
+    made = generate(gan.generator, wanted, 16, 0, CPU)
+    assert shortcomings(made, wanted, images[kept], labels[kept]) == ""
+    untrained = train_gan(images[kept], labels[kept], 10, replace(settings, steps=1), 0, CPU)
+    poor = generate(untrained.generator, wanted, 16, 0, CPU)
+    assert shortcomings(poor, wanted, images[kept], labels[kept]).startswith("the mean of a class lies")
+    drawn = made.reshape(-1, 64) / 15.9375
     assert (judge.predict(drawn) == wanted).mean() > 0.6
     assert drawn[wanted == 3].std(0).mean() > 0.5
 
