@@ -55,8 +55,8 @@ sweep: $(VENV)/installed ## draw what the rules cost against clients and paramet
 	$(BIN)/python -m benchmarks.sweep --out $(or $(OUT),runs/sweep)
 	$(BIN)/python -m benchmarks.figures $(or $(OUT),runs/sweep)
 
-reproduce: $(VENV)/installed ## the thesis's MNIST cells without GAN, three seeds (hours; needs FEDSEC_DATA or the hub)
-	$(BIN)/fedsec reproduce experiments/gan_balancing_thesis/table_5_1_mnist_without_gan.toml
+reproduce: $(VENV)/installed ## Table 5.1 of the thesis on GAN balancing, three seeds (hours; needs FEDSEC_DATA or the hub)
+	$(BIN)/fedsec reproduce experiments/gan_balancing_thesis/table_5_1.toml --together 3
 
 clean: ## remove the environment and what tools left behind
 	rm -rf $(VENV) build dist *.fab .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
