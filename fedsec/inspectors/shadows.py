@@ -7,9 +7,9 @@ import torch
 from numpy.typing import NDArray
 
 from fedsec.defenses.gancrop.trigger import success_rate
-from fedsec.defenses.updates import IntVector, Matrix
+from fedsec.defenses.updates import IntVector, Matrix, Vector
 from fedsec.inspectors.behaviour import Behaviour
-from fedsec.inspectors.public import PublicData
+from fedsec.inspectors.public import Arrays, PublicData
 from fedsec.strategies.inspecting import Inspected
 from fedsec.strategies.layout import Layout
 from fedsec.training.classifier import TrainingSettings
@@ -17,6 +17,9 @@ from fedsec.training.shadows import Shadow, draw_clean, poison, train_shadows
 
 TOOK = 50.0
 """Percent of stamped images that a poisoned shadow must take for its target; one that does not is clean or nothing."""
+
+TOGETHER = 32
+"""Shadows that are trained before what counts of them is kept and the models are dropped."""
 
 MEASURED = 200
 """Public images on which that is measured."""
@@ -77,39 +80,33 @@ class ShadowMaker:
             draw_clean(public.images, public.labels, public.num_classes, count, rng) for _ in range(clean + poisoned)
         ]
         shadows = [*drawn[:clean], *(poison(shadow, public.num_classes, rng) for shadow in drawn[clean:])]
-        trained = train_shadows(
-            public.network, layout.sent, shadows, public.normalise, self.settings, public.device, rng
-        )
-        images, labels = public.pixels(MEASURED)
-        kept = [
-            (shadow.trigger is not None, arrays)
-            for shadow, arrays in zip(shadows, trained, strict=True)
-            if shadow.trigger is None or self._took(layout, shadow, arrays, images, labels)
-        ]
-        deltas, side = np.empty((len(kept), layout.width), np.float32), np.empty(layout.side_width)
-        for row, (_, arrays) in zip(deltas, kept, strict=True):
-            layout.write(dict(zip(layout.sent, arrays, strict=True)), row, side)
-        flags = np.array([is_poisoned for is_poisoned, _ in kept], bool)
-        behaviour = self.behaviour.read_all(dict(zip(layout.sent, arrays, strict=True)) for _, arrays in kept)
-        return ShadowRound(deltas, behaviour, flags, len(shadows) - len(kept))
+        pixels = public.pixels(MEASURED)
+        deltas, behaviour = np.empty((len(shadows), layout.width), np.float32), list[Vector]()
+        flags = list[bool]()
+        for first in range(0, len(shadows), TOGETHER):
+            group = shadows[first : first + TOGETHER]
+            trained = train_shadows(
+                public.network, layout.sent, group, public.normalise, self.settings, public.device, rng
+            )
+            for shadow, values in zip(group, trained, strict=True):
+                arrays = dict(zip(layout.sent, values, strict=True))
+                if shadow.trigger is None or self._took(shadow, arrays, *pixels):
+                    deltas[len(flags)] = layout.change(arrays)
+                    behaviour.append(self.behaviour.read(arrays))
+                    flags.append(shadow.trigger is not None)
+        read = np.array(behaviour).reshape(-1, self.behaviour.width)
+        return ShadowRound(deltas[: len(flags)], read, np.array(flags, bool), len(shadows) - len(flags))
 
     def make_clean(self, seen: Inspected, rng: np.random.Generator, number: int) -> Matrix:
         """Return the updates (number, d) of clean shadows of a round."""
         return self.make(seen.layout, seen.updates.num_examples, number, 0, rng).deltas
 
-    def _took(
-        self,
-        layout: Layout,
-        shadow: Shadow,
-        arrays: list[NDArray[np.generic]],
-        images: torch.Tensor,
-        labels: torch.Tensor,
-    ) -> bool:
+    def _took(self, shadow: Shadow, arrays: Arrays, images: torch.Tensor, labels: torch.Tensor) -> bool:
         if shadow.trigger is None:
             return False
         chosen = labels == shadow.source if shadow.source >= 0 else labels != shadow.target
         mask = torch.from_numpy(shadow.trigger.mask * np.float32(shadow.trigger.opacity)).to(images.device)
         pattern = torch.from_numpy(shadow.trigger.pattern).to(images.device)
-        network = self.public.load(dict(zip(layout.sent, arrays, strict=True)))
+        network = self.public.load(arrays)
         rate = success_rate(network, images[chosen], labels[chosen], mask, pattern, shadow.target)
         return rate >= TOOK  # NaN, where there is no such image, is no success

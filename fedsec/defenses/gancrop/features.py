@@ -19,6 +19,9 @@ Values = NDArray[np.float64]
 TINY = 1e-30
 """Added to what a logarithm is taken of: a layer that did not change has no shape."""
 
+ROWS = 8
+"""Updates that are read at once: some float64 copies of an array of each are held meanwhile."""
+
 SMALLEST = 8
 """Values of the smallest array that is read: fewer have no tail."""
 
@@ -30,6 +33,11 @@ def read_updates(deltas: Matrix, places: Mapping[str, tuple[slice, Shape]]) -> V
         deltas: (n, d) local model minus global model.
         places: of every array of the network, its slice of a row and its shape.
     """
+    starts = range(0, max(1, len(deltas)), ROWS)
+    return np.concatenate([_read(deltas[first : first + ROWS], places) for first in starts])
+
+
+def _read(deltas: Matrix, places: Mapping[str, tuple[slice, Shape]]) -> Values:
     whole = np.sqrt(np.einsum("nd,nd->n", deltas, deltas, dtype=np.float64)) + TINY
     columns: list[Values] = [np.log(whole)]
     for part, shape in places.values():

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-from fedsec.defenses.gancrop.features import SMALLEST, read_updates
+from fedsec.defenses.gancrop.features import ROWS, SMALLEST, read_updates
 from fedsec.defenses.updates import Matrix
 
 SHAPES = {"conv": (8, 3, 5, 5), "dense": (10, 48), "bias": (10,), "few": (4,)}
@@ -87,6 +87,13 @@ def test_only_the_norm_depends_on_the_length_of_an_update(scale: float, seed: in
     before, after = read_updates(deltas, PLACES), read_updates(scale * deltas, PLACES)  # type: ignore[arg-type]
     assert_allclose(after[:, 1:], before[:, 1:], rtol=1e-6, atol=1e-8)
     assert_allclose(after[:, 0], before[:, 0] + np.log(scale), rtol=1e-9, atol=1e-9)
+
+
+def test_updates_are_read_alike_however_many_there_are() -> None:
+    deltas = np.random.default_rng(0).normal(size=(2 * ROWS + 3, WIDTH)).astype(np.float32)
+    alone = np.concatenate([read_updates(deltas[row : row + 1], PLACES) for row in range(len(deltas))])
+    assert_allclose(read_updates(deltas, PLACES), alone, rtol=1e-12)
+    assert read_updates(deltas[:0], PLACES).shape == (0, alone.shape[1])
 
 
 def test_few_values_are_not_read_and_the_number_of_features_is_the_network_s() -> None:
