@@ -65,6 +65,10 @@ def accuracies(config: RunConfig, client: int, seeds: int) -> list[float]:
     train, test = (load(config.data.dataset, split) for split in ("train", "test"))
     held = holding(config, client)
     filled = fill(config, client, held, CPU)
+    if config.data.balance != "none" and not filled.report.by:
+        raise SystemExit(
+            f"client {client} was not filled by {config.data.balance}: {filled.report.note or 'even enough'}"
+        )
     own = len(held.labels) if config.data.balance != "none" else 0
     images, labels = evenly(filled.images, filled.labels, own)
     given = (

@@ -16,7 +16,7 @@ import torch
 from benchmarks import gancrop_recovery
 from benchmarks.gancrop_models import ATTACKERS, CLEAN, HELD_OUT, Models, Setting, Study, make_study
 from fedsec.defenses.abnormal_clients import make_surrogates
-from fedsec.defenses.gancrop.detector import DetectorOptions, Values, scores, train_detector
+from fedsec.defenses.gancrop.detector import DetectorOptions, Values, scores, train_detector, upper_bound
 from fedsec.defenses.gancrop.features import read_updates
 from fedsec.defenses.updates import BoolVector, Matrix, Vector
 from fedsec.inspectors.watch import places
@@ -81,7 +81,7 @@ def regression(known: Values, poisoned: BoolVector, apart: Values, tested: Value
     from sklearn.preprocessing import StandardScaler
 
     fitted = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=2000)).fit(known, poisoned)
-    threshold = np.quantile(fitted.decision_function(apart), 1.0 - alarms)
+    threshold = upper_bound(np.asarray(fitted.decision_function(apart), np.float64), alarms)
     return np.asarray(fitted.decision_function(tested) - threshold, np.float64)
 
 

@@ -32,7 +32,18 @@ from fedsec.strategies import RobustStrategy
 from fedsec.victims import adversary
 
 SAMPLES = 8
-PACKAGES = ("fedsec", "flwr", "flwr-datasets", "ray", "torch", "torchvision", "numpy", "scikit-learn", "hdbscan")
+PACKAGES = (
+    "fedsec",
+    "flwr",
+    "flwr-datasets",
+    "ray",
+    "torch",
+    "torchvision",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "hdbscan",
+)
 
 
 def describe(

@@ -164,11 +164,7 @@ def _fill(
     if federation.config.data.balance == "none":
         return dict(fleet.about())
     start, folder = time.perf_counter(), federation.folder
-    done = {
-        client: filled
-        for client, filled in folder.keep_fillings().items()
-        if client not in reports or tuple(reports[client].class_counts) == filled.before
-    }
+    done = folder.keep_fillings({client: report.class_counts for client, report in reports.items()})
     clients = federation.config.federation.clients
 
     if len(done) < clients:

@@ -11,8 +11,8 @@ from fedsec.defenses.updates import BoolVector, Vector
 from fedsec.strategies.inspecting import Arrays, Inspected
 
 LOUD = 5.0
-"""Times the median length of the updates that are averaged, to which a longer one is shortened. Honest updates seldom
-differ by so much, and what a client sends may be a million times as long before it is dropped as nonsense."""
+"""Times the median length of the round's updates, to which a longer one is shortened. Honest updates seldom differ by
+so much, and what a client sends may be a million times as long before it is dropped as nonsense."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +35,16 @@ class Averages:
     def shares(self, chosen: BoolVector) -> Vector:
         """Return what part each update (n,) has in the average of the ``chosen`` ones: 1 / k of k, less of a loud one.
 
+        The median is that of the round, which an honest majority decides, and not of the chosen, who may be attackers.
+        Where it is 0, for most clients sent what they were sent, nothing is shortened.
+
         Args:
             chosen: (n,) whose updates are averaged; with none of them all parts are 0.
         """
-        if not chosen.any():
-            return np.zeros(len(chosen))
-        longest = LOUD * float(np.median(self.lengths[chosen]))
-        shortened = np.minimum(1.0, longest / np.maximum(self.lengths, np.finfo(float).tiny))
-        return np.where(chosen, shortened / chosen.sum(), 0.0)
+        longest = LOUD * float(np.median(self.lengths))
+        loud = (self.lengths > longest) & (longest > 0.0)
+        shortened = np.divide(longest, self.lengths, out=np.ones(len(chosen)), where=loud)
+        return np.where(chosen, shortened / max(1, int(chosen.sum())), 0.0)
 
     def change(self, chosen: BoolVector) -> NDArray[np.float32]:
         """Return the average of the chosen updates, (d,); zeros without any."""

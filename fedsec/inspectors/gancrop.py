@@ -99,7 +99,7 @@ class GancropInspector:
         clock.append(time.perf_counter())
         scores, carried = self._with_carriers(carriers, told)
         suspects = scores > 0.0
-        groups = self._groups(averages, suspects, carried, found, trusted, rng)
+        groups, searches = self._groups(averages, suspects, carried, found, trusted, rng)
         clock.append(time.perf_counter())
         repairs = self._repairs(averages, groups, trusted, rng)
         clock.append(time.perf_counter())
@@ -107,10 +107,10 @@ class GancropInspector:
         report = {**about, "called": int((told > 0.0).sum()), "suspects": int(suspects.sum()), "seconds": stages}
         report |= {"scores": _by_client(seen, told), "carried": _by_client(seen, carried)}
         report["repairs"] = [repair.report for repair in repairs]
-        if found is not None and not repairs:
-            report["searched"] = found.report
-        triggers = [trigger for group in groups for trigger in _outstanding(group.found)]
-        return _findings(averages, scores, suspects, repairs, report, triggers)
+        report["searches"] = [search.report for search in searches]
+        left = suspects & ~np.any([np.zeros_like(suspects), *(repair.chosen for repair in repairs)], axis=0)
+        report["left_out"] = [int(node) for node in seen.updates.node_ids[left]]
+        return _findings(averages, scores, suspects, repairs, report)
 
     def _find(self, averages: Averages, chosen: BoolVector, trusted: Arrays, rng: np.random.Generator) -> Found | None:
         """Return what is recovered from the average of some models; ``None`` without any."""
@@ -135,42 +135,42 @@ class GancropInspector:
         found: Found | None,
         trusted: Arrays,
         rng: np.random.Generator,
-    ) -> list["_Group"]:
-        """Return who is repaired together, and what was recovered from them.
+    ) -> tuple[list["_Group"], list[Found]]:
+        """Return who is repaired together, with what was recovered from them, and the searches that repair nobody.
 
         Where a trigger stands out, suspects that do not carry it were called by the detector alone. Several of them may
         share another trigger; then they are repaired from that one. Else they are left out: the threshold of the
         detector lets few clean models pass for poisoned, and what they would add is not worth the risk.
         """
-        if self.options.repair == "none" or not suspects.any():
-            return []
-        if not _outstanding(found):
-            return [_Group(suspects, found)]
-        explained, others = suspects & carry(carried), suspects & ~carry(carried)
-        groups = [_Group(explained, found)] if explained.any() else []
+        if found is None:
+            return [], []
+        together = self.options.repair == "average" and _outstanding(found)
+        explained = suspects & carry(carried) if together else suspects
+        others = suspects & ~explained
+        groups, idle = ([_Group(explained, found)], []) if explained.any() else ([], [found])
         if others.sum() >= max(SEVERAL, TENTH * len(others)):
             fresh = Repairer(self.public, self.options.recovery, self.options.unlearning, self.options.recovery.steps)
             other = fresh.find(averages.model(others), trusted, _generator(rng))
             if _outstanding(other):
                 groups.append(_Group(others, other))
-        return groups
+            else:
+                idle.append(other)
+        return groups, idle
 
     def _repairs(
         self, averages: Averages, groups: list["_Group"], trusted: Arrays, rng: np.random.Generator
     ) -> list["_Repair"]:
         if self.options.repair == "each":
-            groups = [
-                _Group(np.arange(len(group.chosen)) == row, group.found if _outstanding(group.found) else None)
-                for group in groups
-                for row in np.flatnonzero(group.chosen)
-            ]
+            rows = [row for group in groups for row in np.flatnonzero(group.chosen)]
+            groups = [_Group(np.arange(len(averages.lengths)) == row, None) for row in rows]
         repairs = []
         for group in groups:
             found = group.found or self._find(averages, group.chosen, trusted, rng)
             if found is not None:
                 repaired = self.repairer.repair(averages.model(group.chosen), found, _generator(rng))
                 clients = [int(node) for node in averages.seen.updates.node_ids[group.chosen]]
-                repairs.append(_Repair(group.chosen, repaired.arrays, repaired.report | {"clients": clients}))
+                report = repaired.report | {"clients": clients}
+                repairs.append(_Repair(group.chosen, repaired.arrays, report, _outstanding(found)))
         return repairs
 
 
@@ -184,11 +184,12 @@ class _Group:
 
 @dataclass(frozen=True, slots=True)
 class _Repair:
-    """A repaired model, and which clients (n,) it stands for."""
+    """A repaired model, which clients (n,) it stands for, and the trigger that stood out in it, if one did."""
 
     chosen: BoolVector
     arrays: Arrays | None
     report: dict[str, Any]
+    triggers: list[RecoveredTrigger]
 
 
 def candidates(scores: Vector) -> BoolVector:
@@ -229,7 +230,6 @@ def _findings(
     suspects: BoolVector,
     repairs: list[_Repair],
     report: dict[str, Any],
-    triggers: list[RecoveredTrigger],
 ) -> Findings:
     """Return the average of the models judged clean and of the repaired ones, each of these for as many clients as it
     stands for.
@@ -246,13 +246,15 @@ def _findings(
     models: dict[str, Arrays] = {}
     if clean.any():
         models["benign"] = seen.rebuild(benign, clean)
+    behind = np.any([clean, *(repair.chosen for repair in used)], axis=0) if not clean.any() else clean
     if mended:
         repaired = np.average(mended, axis=0, weights=counts).astype(np.float32)
         models["repaired"] = seen.rebuild(repaired, np.any([repair.chosen for repair in used], axis=0))
-    names = ["trigger", *(f"trigger-{number}" for number in range(2, 1 + len(triggers)))]
-    images = {name: picture(trigger) for name, trigger in zip(names, triggers, strict=False)}
-    masks = {name: trigger.mask for name, trigger in zip(names, triggers, strict=False)}
-    return Findings(Verdict(delta, weights, scores), report, models, images, masks)
+    triggers = {trigger.target: trigger for repair in reversed(repairs) for trigger in repair.triggers}.values()
+    named = {"trigger" if place == 0 else f"trigger-{place + 1}": trigger for place, trigger in enumerate(triggers)}
+    images = {name: picture(trigger) for name, trigger in named.items()}
+    masks = {name: trigger.mask for name, trigger in named.items()}
+    return Findings(Verdict(delta, weights, scores), report, models, images, masks, behind)
 
 
 def _by_client(seen: Inspected, values: Vector) -> dict[str, float]:

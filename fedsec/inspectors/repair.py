@@ -174,6 +174,7 @@ class Repairer:
             if found is None or found.target is not None:
                 self.narrow += 1
                 return found
+            self.maker = None  # it knows another trigger, and would not come away from it
         self.narrow = 0
         maker = self.maker or self._new_maker(generator)
         found = self._recover(maker, suspect, trusted, generator)

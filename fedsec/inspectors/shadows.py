@@ -33,7 +33,7 @@ class ShadowRound:
         deltas: (m, d) updates of the shadows.
         behaviour: (m, F) how they behave, see :class:`~fedsec.inspectors.behaviour.Behaviour`.
         poisoned: (m,) which of them carry a backdoor.
-        failed: how many more were poisoned, and their backdoor did not take.
+        failed: how many more were poisoned and their backdoor did not take, or diverged.
     """
 
     deltas: Matrix
@@ -90,8 +90,10 @@ class ShadowMaker:
             )
             for shadow, values in zip(group, trained, strict=True):
                 arrays = dict(zip(layout.sent, values, strict=True))
+                deltas[len(flags)] = layout.change(arrays)
+                if not np.isfinite(deltas[len(flags)]).all():
+                    continue  # it diverged, and tells nothing
                 if shadow.trigger is None or self._took(shadow, arrays, *pixels):
-                    deltas[len(flags)] = layout.change(arrays)
                     behaviour.append(self.behaviour.read(arrays))
                     flags.append(shadow.trigger is not None)
         read = np.array(behaviour).reshape(-1, self.behaviour.width)

@@ -73,6 +73,7 @@ class Watch:
         self._known: Vector = np.empty((0, 0))
         self._poisoned: BoolVector = np.empty(0, bool)
         self._learned: BoolVector = np.empty(0, bool)
+        self._called: BoolVector = np.empty(0, bool)  # by the detector of when each was made
         self._clients: tuple[Inspected, Vector] | None = None
         self._recent = 0  # of the known ones, how many, at the end, were made since it was trained
 
@@ -107,6 +108,7 @@ class Watch:
             "known": self._known,
             "poisoned": self._poisoned,
             "learned": self._learned,
+            "called": self._called,
             "recent": np.array([self._recent]),
         }
 
@@ -116,12 +118,13 @@ class Watch:
         Raises:
             ValueError: it is another strategy's.
         """
-        if missing := {"known", "poisoned", "learned", "recent"} - state.keys():
+        if missing := {"known", "poisoned", "learned", "called", "recent"} - state.keys():
             raise ValueError(f"GANcrop keeps {sorted(missing)} among others; the checkpoint holds {sorted(state)}.")
         trained = {name.removeprefix(DETECTOR): a for name, a in state.items() if name.startswith(DETECTOR)}
         self.detector = from_arrays(trained) if trained else None
         self._known, self._poisoned = state["known"].astype(np.float64), state["poisoned"].astype(bool)
-        self._learned, self._recent = state["learned"].astype(bool), int(state["recent"][0])
+        self._learned, self._called = state["learned"].astype(bool), state["called"].astype(bool)
+        self._recent = int(state["recent"][0])
 
     def _of_clients(self, seen: Inspected) -> Vector:
         """Return what is read of the clients' models; once in a round, and forgotten with its last use."""
@@ -149,6 +152,8 @@ class Watch:
         self._known = np.concatenate([known, read[order]])[-most:]
         self._poisoned = np.concatenate([self._poisoned, made.poisoned[order]])[-most:]
         self._learned = np.concatenate([self._learned, np.zeros(len(read), bool)])[-most:]
+        called = np.zeros(len(read), bool) if self.detector is None else scores(self.detector, read[order]) > 0.0
+        self._called = np.concatenate([self._called, called])[-most:]
         return len(read)
 
     def _train(self, rng: np.random.Generator) -> bool:
@@ -171,10 +176,9 @@ class Watch:
 
     def _wrong(self) -> tuple[float, float]:
         """Return the shares of the recent poisoned shadows that were missed, and of the clean ones that were not."""
-        if self.detector is None or not self._recent:
+        if not self._recent:
             return 0.0, 0.0
-        called = scores(self.detector, self._known[-self._recent :]) > 0.0
-        poisoned = self._poisoned[-self._recent :]
+        called, poisoned = self._called[-self._recent :], self._poisoned[-self._recent :]
         missed = float(np.mean(~called[poisoned])) if poisoned.any() else 0.0
         return missed, float(np.mean(called[~poisoned])) if (~poisoned).any() else 0.0
 

@@ -139,8 +139,8 @@ def searches_in(line: Mapping[str, Any]) -> list[Search]:
     """Return what was found in the models that were searched in a round: GANcrop's repairs, or GANsweep's."""
     inspection = line.get("inspection") or {}
     repairs = [
-        Search(() if one.get("target") is None else (one["target"],), one["outcome"].startswith("repaired"))
-        for one in inspection.get("repairs", [])
+        Search(() if one.get("target") is None else (one["target"],), one.get("outcome", "").startswith("repaired"))
+        for one in [*inspection.get("repairs", []), *inspection.get("searches", [])]
     ]
     swept = [Search(tuple(one["flagged"]), "success_after" in one) for one in inspection.get("swept", [])]
     return repairs + swept

@@ -32,26 +32,30 @@ def filling_notes(folders: Iterable[RunFolder]) -> list[str]:
     Empty for runs in which nothing is to be filled.
     """
     kinds: dict[str, list[Client]] = {}
+    expected: dict[str, int] = {}
     for folder in folders:
-        data = folder.config().data
+        data, clients = folder.config().data, folder.config().federation.clients
         if data.balance != "none":
-            found = folder.fillings().values()
+            expected[data.balance] = expected.get(data.balance, 0) + clients
             kinds.setdefault(data.balance, []).extend(
-                Client(folder.path.name, report, _skew(report.before) > data.balance_above) for report in found
+                Client(folder.path.name, report, _skew(report.before) > data.balance_above)
+                for report in folder.fillings().values()
             )
-    return [_note(kind, clients) for kind, clients in kinds.items()]
+    return [_note(kind, clients, expected[kind]) for kind, clients in kinds.items()]
 
 
-def _note(kind: str, clients: Sequence[Client]) -> str:
+def _note(kind: str, clients: Sequence[Client], expected: int) -> str:
     filled = [client.report for client in clients if client.filled]
     left = [client for client in clients if client.skewed and not client.filled]
     makers = ", ".join(sorted({report.by for report in filled if report.by not in ("", kind)}))
-    parts = [f"Filled by {kind}: {len(filled)} of {len(clients)} clients"]
+    parts = [f"Filled by {kind}: {len(filled)} of {expected} clients"]
     if filled:
         before, after = (fmean(map(_skew, counts)) for counts in _columns(filled))
         parts.append(f"skew {before:.2f} before and {after:.2f} after, on average")
     if makers:
         parts.append(makers)
+    if expected > len(clients):
+        parts.append(f"of {expected - len(clients)} it is not known")
     told = [client for client in clients if client.filled and client.report.note]
     some = [f"{len(of)} {word}, such as {_named(of[0])}." for of, word in ((left, LEFT), (told, TOLD)) if of]
     return " ".join([f"{'; '.join(parts)}.", *some])

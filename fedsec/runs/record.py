@@ -7,7 +7,7 @@ import math
 import os
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -121,9 +121,17 @@ class RunFolder:
                 raise RecordError(f"{place}: damaged ({error}); {self._remedy('filling.jsonl')}") from None
         return found
 
-    def keep_fillings(self) -> dict[int, FillingRecord]:
-        """Return :meth:`fillings`, and forget a last line that was cut short."""
-        found = self.fillings()
+    def keep_fillings(self, held: Mapping[int, Sequence[int]]) -> dict[int, FillingRecord]:
+        """Return :meth:`fillings`; forget a last line that was cut short, and those of clients whose data have changed.
+
+        Args:
+            held: how many images of each class clients hold now, by partition; empty for one that does not say.
+        """
+        found = {
+            client: record
+            for client, record in self.fillings().items()
+            if tuple(held.get(client, ())) in ((), record.before)
+        }
         if found:
             content = "".join(json.dumps(record.line()) + "\n" for record in found.values()).encode()
             write_atomically(self.path / "filling.jsonl", lambda file: file.write(content))

@@ -53,6 +53,7 @@ class Findings:
             measures models measures these too.
         images: pictures by name, (H, W, C) uint8, such as a trigger that it recovered.
         masks: masks (H, W) in [0, 1] of recovered triggers by name; who knows the true one tells how they overlap.
+        behind: (n,) whose BatchNorm statistics the answer has the median of; ``None``: of all with a weight above 0.
     """
 
     verdict: Verdict
@@ -60,6 +61,7 @@ class Findings:
     models: Mapping[str, Arrays]
     images: Mapping[str, NDArray[np.uint8]]
     masks: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    behind: BoolVector | None = None
 
 
 class Inspector(Protocol):
@@ -79,7 +81,7 @@ class InspectingStrategy(RobustStrategy):
     """A strategy whose verdict is its inspector's. A subclass is its constructor.
 
     Attributes:
-        fewest_clients: with fewer of them a round is skipped.
+        fewest_clients: how many it needs to judge by; with fewer a round is skipped.
         inspector: judges the rounds. It needs the network and public data, which no option can hold: set it before
             the first round.
         findings: what it made of the last round that it judged.
@@ -114,14 +116,13 @@ class InspectingStrategy(RobustStrategy):
         if clients < self.fewest_clients:
             raise TooFewClientsError(
                 "strategy",
-                f"{type(self).__name__} compares models with the median of their round and needs at least "
-                f"{self.fewest_clients} clients; got n={clients}.",
+                f"{type(self).__name__} needs at least {self.fewest_clients} clients; got n={clients}.",
             )
 
     def combine_apart(self, side: Vector, weights: Vector) -> Vector:
-        """Return the median of what clients with a weight sent; of all where the answer is made of repaired models."""
-        repaired = self.findings is not None and self.findings.verdict.delta.any()
-        return super().combine_apart(side, np.ones_like(weights) if repaired and not weights.any() else weights)
+        """Return the median of what those sent who are behind the answer: who was repaired has no weight of its own."""
+        behind = None if self.findings is None else self.findings.behind
+        return super().combine_apart(side, weights if behind is None else behind.astype(np.float64))
 
     def state(self) -> dict[str, NDArray[np.generic]]:
         """Return what the inspector keeps."""

@@ -164,14 +164,16 @@ def shortcomings(drawn: Images, labels: Labels, real: Images, real_labels: Label
 
     Args:
         drawn: (K, C, H, W) uint8.
-        labels: (K,) their classes, in order.
+        labels: (K,) their classes.
         real: (N, C, H, W) uint8, the client's images of these classes.
         real_labels: (N,) their classes.
     """
     if not len(drawn):
         return ""
     spread, found = _spread(real), _spread(drawn)
-    away = [_mean_image(drawn[labels == label]) - _mean_image(real[real_labels == label]) for label in set(labels)]
+    away = [
+        _mean_image(drawn[labels == label]) - _mean_image(real[real_labels == label]) for label in np.unique(labels)
+    ]
     far = float(np.mean(np.abs(away)))
     if far > FAR * spread:
         return f"the mean of a class lies {far:.0f} grey levels from its own, which differ by {spread:.0f} from theirs"

@@ -28,10 +28,13 @@ def test_by_hand() -> None:
     assert model["weight"].dtype == np.float32
 
 
-def test_a_loud_one_is_shortened_to_a_multiple_of_the_median_of_those_averaged() -> None:
-    of = averages((1.0, 0.0), (1.0, 0.0), (1.0, 0.0), (0.0, 1e6))
-    np.testing.assert_allclose(of.change(np.ones(4, bool)), [0.75, LOUD / 4], rtol=1e-6)
-    np.testing.assert_allclose(of.change(np.array([False, False, False, True])), [0.0, 1e6])  # by itself
+def test_a_loud_one_is_shortened_to_a_multiple_of_the_round_s_median() -> None:
+    of = averages((1.0, 0.0), (1.0, 0.0), (1.0, 0.0), (0.0, 1e6), (0.0, 1e6))
+    np.testing.assert_allclose(of.change(np.ones(5, bool)), [0.6, 2 * LOUD / 5], rtol=1e-6)
+    for chosen in ([0, 3], [3, 4], [3]):  # whoever else is averaged with it
+        rows = np.isin(np.arange(5), chosen)
+        quiet = len(set(chosen) - {3, 4}) / len(chosen)
+        np.testing.assert_allclose(of.change(rows), [quiet, (1 - quiet) * LOUD], rtol=1e-6)
 
 
 def test_ordinary_ones_are_averaged_as_they_are() -> None:
@@ -44,3 +47,9 @@ def test_of_none_the_change_is_nothing() -> None:
     of = averages((1.0, 2.0), (0.0, 0.0))
     assert not of.change(np.zeros(2, bool)).any()
     assert not of.change(np.array([False, True])).any()
+
+
+def test_where_most_send_nothing_new_nobody_is_shortened() -> None:
+    of = averages((0.0, 0.0), (0.0, 0.0), (3.0, 0.0))
+    np.testing.assert_allclose(of.shares(np.ones(3, bool)), [1 / 3] * 3)
+    np.testing.assert_allclose(of.change(np.ones(3, bool)), [1.0, 0.0], rtol=1e-6)

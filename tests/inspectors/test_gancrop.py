@@ -53,10 +53,10 @@ def told(rows: list[int], options: GancropOptions = QUICK) -> GancropInspector:
 
 
 def mixed_round(*spoilt: Arrays) -> Inspected:
-    """Return a round of three honest clients and two with a backdoor, or these; the clean model was sent."""
-    sent = arrays_of(False)
+    """Return a round of three honest clients and two with a backdoor, or these; an untrained model was sent."""
+    clean = arrays_of(False)
     bad = spoilt or (moved(arrays_of(True), 8), moved(arrays_of(True), 9))
-    return round_of([*(moved(sent, seed) for seed in range(3)), *bad], sent)
+    return round_of([*(moved(clean, seed) for seed in range(3)), *bad])
 
 
 def inspected(inspector: GancropInspector, seen: Inspected, seed: int = 0) -> Findings:
@@ -82,7 +82,7 @@ def test_nobody_suspected_is_plain_averaging() -> None:
     np.testing.assert_allclose(findings.verdict.delta, mean(seen, [0, 1, 2, 3, 4]), atol=1e-6)
     np.testing.assert_allclose(findings.verdict.weights, 0.2)
     assert findings.report["suspects"] == 0
-    assert findings.report["repairs"] == []
+    assert findings.report["repairs"] == findings.report["left_out"] == []
     assert list(findings.models) == ["benign"]
     assert findings.images == findings.masks == {}
 
@@ -111,18 +111,19 @@ def test_a_repaired_average_stands_for_its_clients() -> None:
 def test_whom_the_detector_calls_without_the_trigger_is_left_out_and_not_repaired_with_the_others() -> None:
     clean, bad = arrays_of(False), arrays_of(True)
     models = [*(moved(clean, seed) for seed in range(6)), *(moved(bad, seed) for seed in range(20, 25))]
-    findings = inspected(told([0, *range(6, 11)], OPTIONS), round_of(models, clean))
+    findings = inspected(told([0, *range(6, 11)], OPTIONS), round_of(models))
     assert (findings.report["called"], findings.report["suspects"]) == (6, 6)
     [repair] = findings.report["repairs"]
     assert repair["clients"] == list(range(16, 21))
     np.testing.assert_allclose(findings.verdict.weights, [0.0, *[0.1] * 5, *[0.0] * 5])
+    assert findings.report["left_out"] == [10]
 
 
 def test_several_with_another_trigger_stay_suspects_and_are_repaired_with_theirs() -> None:
     clean, bad, other = arrays_of(False), arrays_of(True), get_arrays(trained_otherwise().network)
     models = [*(moved(clean, seed) for seed in range(9)), *(moved(bad, seed) for seed in range(10, 15))]
     models += [moved(other, seed) for seed in range(20, 20 + SEVERAL)]
-    findings = inspected(told(list(range(9, 14 + SEVERAL)), OPTIONS), round_of(models, clean))
+    findings = inspected(told(list(range(9, 14 + SEVERAL)), OPTIONS), round_of(models))
     repairs = {repair["target"]: repair for repair in findings.report["repairs"]}
     assert repairs[TARGET]["clients"] == list(range(19, 24))
     assert repairs[OTHER_TARGET]["clients"] == list(range(24, 24 + SEVERAL))
@@ -133,11 +134,14 @@ def test_several_with_another_trigger_stay_suspects_and_are_repaired_with_theirs
 def test_several_without_any_trigger_are_left_out() -> None:
     clean, bad = arrays_of(False), arrays_of(True)
     models = [*(moved(clean, seed) for seed in range(14)), *(moved(bad, seed) for seed in range(20, 32))]
-    findings = inspected(told([*range(SEVERAL), *range(14, 26)], OPTIONS), round_of(models, clean))
+    findings = inspected(told([*range(SEVERAL), *range(14, 26)], OPTIONS), round_of(models))
     [repair] = findings.report["repairs"]
     assert repair["clients"] == list(range(24, 36))
     assert not findings.verdict.weights[:SEVERAL].any()
     np.testing.assert_allclose(findings.verdict.weights[SEVERAL:14], 1 / 23)
+    assert findings.report["left_out"] == list(range(10, 10 + SEVERAL))
+    [search] = findings.report["searches"]
+    assert search["target"] is None
 
 
 def test_a_loud_model_among_the_suspects_does_not_hide_their_trigger() -> None:
@@ -146,7 +150,7 @@ def test_a_loud_model_among_the_suspects_does_not_hide_their_trigger() -> None:
     bias[3] = 1e6
     models = [*(moved(clean, seed) for seed in range(7)), *(moved(bad, seed) for seed in range(20, 24))]
     loud = {**bad, "fc3.bias": bias}
-    findings = inspected(told([7, 8, 9, 10, 11], OPTIONS), round_of([*models, loud], clean))
+    findings = inspected(told([7, 8, 9, 10, 11], OPTIONS), round_of([*models, loud]))
     assert {repair["target"] for repair in findings.report["repairs"]} == {TARGET}
     assert not findings.verdict.weights[7:].any()
 
@@ -156,16 +160,20 @@ def test_a_loud_model_that_nobody_suspects_moves_the_average_no_farther_than_a_f
     bias[3] = 1e6
     models = [moved(clean, seed) for seed in range(4)]
     calm, spoilt = (
-        inspected(told([]), round_of([*models, *more], clean)).verdict.delta
+        inspected(told([]), round_of([*models, *more])).verdict.delta
         for more in ([], [{**models[0], "fc3.bias": bias}])
     )
-    length = float(np.linalg.norm(round_of(models, clean).updates.deltas, axis=1).mean())
+    length = float(np.linalg.norm(round_of(models).updates.deltas, axis=1).mean())
     assert np.linalg.norm(spoilt - calm) < 2.0 * length
 
 
-def test_each_suspect_can_be_repaired_by_itself() -> None:
-    findings = inspected(told([3, 4], replace(QUICK, repair="each")), mixed_round())
-    assert [repair["clients"] for repair in findings.report["repairs"]] == [[13], [14]]
+def test_each_suspect_can_be_repaired_by_itself_from_its_own_trigger() -> None:
+    clean, bad, other = arrays_of(False), arrays_of(True), get_arrays(trained_otherwise().network)
+    models = [*(moved(clean, seed) for seed in range(4)), bad, other]
+    findings = inspected(told([4, 5], replace(OPTIONS, repair="each")), round_of(models))
+    assert [repair["clients"] for repair in findings.report["repairs"]] == [[14], [15]]
+    assert [repair["target"] for repair in findings.report["repairs"]] == [TARGET, OTHER_TARGET]
+    assert set(findings.images) == set(findings.masks) == {"trigger", "trigger-2"}
 
 
 def test_suspects_can_be_left_out() -> None:

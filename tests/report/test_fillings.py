@@ -15,7 +15,7 @@ FAILED = FillingRecord(2, (10, 90), (10, 90), 1.0, False, "its GAN failed (the l
 
 
 def run(path: Path, balance: str, *fillings: FillingRecord) -> RunFolder:
-    folder = record(config(data_balance=balance), path, 90.0, 1.0)
+    folder = record(config(data_balance=balance, federation_clients=len(fillings) or 10), path, 90.0, 1.0)
     for filling in fillings:
         folder.append_filling(filling)
     return folder
@@ -45,3 +45,11 @@ def test_a_gan_that_failed_is_named_in_the_report(tmp_path: Path) -> None:
 def test_a_gan_that_learned_little_is_named_though_its_images_are_used(tmp_path: Path) -> None:
     [note] = filling_notes([run(tmp_path / "poor", "cgan", replace(FILLED, note="its GAN learned little: far"), EVEN)])
     assert note.endswith("1 were filled with a remark, such as client 0 of poor: its GAN learned little: far.")
+
+
+def test_clients_without_a_line_count_as_unknown(tmp_path: Path) -> None:
+    folder = record(config(data_balance="repeat", federation_clients=5), tmp_path / "cut", 90.0, 1.0)
+    folder.append_filling(replace(FILLED, by="repeat"))
+    assert filling_notes([folder]) == [
+        "Filled by repeat: 1 of 5 clients; skew 0.40 before and 0.00 after, on average; of 4 it is not known."
+    ]

@@ -57,9 +57,17 @@ def test_a_line_that_was_cut_short_is_forgotten() -> None:
     folder.append_filling(REPORT)
     with (folder.path / "filling.jsonl").open("a") as file:
         file.write('{"client": 3, "befo')
-    assert folder.keep_fillings() == {2: REPORT}
+    assert folder.keep_fillings({2: ()}) == {2: REPORT}
     folder.append_filling(replace(REPORT, client=3))
     assert list(folder.fillings()) == [2, 3]
+
+
+def test_lines_of_clients_that_hold_something_else_are_forgotten() -> None:
+    folder = RunFolder.create(RunConfig())
+    for client in (2, 3, 4):
+        folder.append_filling(replace(REPORT, client=client))
+    kept = folder.keep_fillings({2: (90, 10, 0), 3: (89, 11, 0)})
+    assert list(kept) == list(folder.fillings()) == [2, 4]
 
 
 def test_a_damaged_line_is_an_error_that_names_it() -> None:

@@ -173,7 +173,7 @@ def upper_bound(values: Values, share: float) -> float:
 
     Of h values that is the ceil((h + 1)(1 - share))-th smallest, whatever their distribution (Vovk et al.,
     *Algorithmic Learning in a Random World*, 2005). Fewer than 1 / share - 1 values do not reach so far; then it is the
-    bound of a normal distribution of which they are a sample, by Student's t.
+    bound of a normal distribution of which they are a sample, by Student's t. Of a single value it is that value.
     """
     number = len(values)
     rank = math.ceil((number + 1) * (1.0 - share))

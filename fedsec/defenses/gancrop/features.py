@@ -6,6 +6,7 @@ change of a layer that meets it has a heavy tail, wherever the trigger lies, wha
 classes of the client are skewed. ``experiments/gancrop/README.md`` has the study of what else could be read.
 """
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -46,7 +47,7 @@ def _read(deltas: Matrix, places: Mapping[str, tuple[slice, Shape]]) -> Values:
         values = deltas[:, part].astype(np.float64)
         columns += [np.log(np.linalg.norm(values, axis=1) / whole + TINY), *_tails(values)]
         if len(shape) > 1:
-            columns += _of_matrix(values.reshape(len(values), shape[0], -1), shape)
+            columns += _of_matrix(values.reshape(len(values), shape[0], math.prod(shape[1:])), shape)
     return np.stack(columns, axis=1)
 
 
@@ -55,7 +56,7 @@ def _of_matrix(weights: Values, shape: Shape) -> list[Values]:
     outgoing = np.linalg.norm(weights, axis=2)
     incoming = np.linalg.norm(weights, axis=1)
     if len(shape) > 2:
-        incoming = np.linalg.norm(incoming.reshape(len(weights), shape[1], -1), axis=2)
+        incoming = np.linalg.norm(incoming.reshape(len(weights), shape[1], math.prod(shape[2:])), axis=2)
     read = [*_peaks(outgoing)]
     return [*read, *_peaks(incoming)] if incoming.shape[1] >= SMALLEST else read
 
