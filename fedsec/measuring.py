@@ -23,8 +23,9 @@ from fedsec.training.batches import Normalisation
 from fedsec.training.evaluation import Evaluator
 from fedsec.training.extractor import classifier_extractor
 from fedsec.training.generator_evaluation import GeneratorEvaluator
+from fedsec.training.pictures import write_picture
 from fedsec.training.reconstruction import new_forger
-from fedsec.training.reconstruction_evaluation import ClassifierScores, RebuiltImages, write_picture
+from fedsec.training.reconstruction_evaluation import ClassifierScores, RebuiltImages
 from fedsec.training.scoring import extractors_of
 from fedsec.victims import accuracies, adversary, began, is_public, private_images, public_test
 
@@ -143,7 +144,7 @@ def _of_generator(config: RunConfig, test: ImageDataset, pictures: Path) -> Meas
         if server_round % config.fedgan.score_every and not last:
             return {}
         images = evaluate.draw(arrays)
-        evaluate.picture(images, pictures / f"{server_round:06}.png")
+        write_picture(images, pictures / f"{server_round:06}.png")
         return {"generation": evaluate.scores(images)}
 
     return measure

@@ -1,12 +1,14 @@
 """The client that plants a backdoor from every class to one."""
 
+import numpy as np
+
 from fedsec.attacks.all_to_one import add_all_to_one
 from fedsec.attacks.triggers import Trigger
-from fedsec.clients.benign import BenignClient, Examples, LocalTask
-from fedsec.seeds import Purpose, generator
+from fedsec.clients.attacking import AttackingClient
+from fedsec.clients.benign import Examples, LocalTask
 
 
-class AllToOneClient(BenignClient):
+class AllToOneClient(AttackingClient):
     """A client that also trains on triggered copies of other classes than the target (:func:`add_all_to_one`).
 
     Which ones are copied is drawn anew in every round.
@@ -20,16 +22,11 @@ class AllToOneClient(BenignClient):
     """
 
     def __init__(self, task: LocalTask, trigger: Trigger, target: int, share: float, rounds: range) -> None:
-        super().__init__(task)
+        super().__init__(task, rounds)
         self.trigger = trigger
         self.target = target
         self.share = share
-        self.rounds = rounds
 
-    def examples(self, server_round: int) -> Examples:
-        """Return the clean examples, and the triggered copies in a round of the attack."""
-        if server_round not in self.rounds:
-            return super().examples(server_round)
-        task = self.task
-        rng = generator(task.seed, Purpose.ATTACK, server_round, task.partition)
-        return add_all_to_one(task.images, task.labels, self.trigger, self.target, self.share, rng)
+    def poisoned(self, rng: np.random.Generator) -> Examples:
+        """Return the clean examples and the triggered copies."""
+        return add_all_to_one(self.task.images, self.task.labels, self.trigger, self.target, self.share, rng)

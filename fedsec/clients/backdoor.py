@@ -1,11 +1,14 @@
 """The client that plants a backdoor."""
 
+import numpy as np
+
 from fedsec.attacks.backdoor import add_backdoor
 from fedsec.attacks.triggers import Trigger
-from fedsec.clients.benign import BenignClient, Examples, LocalTask
+from fedsec.clients.attacking import AttackingClient
+from fedsec.clients.benign import Examples, LocalTask
 
 
-class BackdoorClient(BenignClient):
+class BackdoorClient(AttackingClient):
     """A client that trains on its clean examples and on triggered copies (:func:`add_backdoor`).
 
     One that holds no image of the source class has nothing to stamp, and trains as an honest one does.
@@ -19,14 +22,11 @@ class BackdoorClient(BenignClient):
     """
 
     def __init__(self, task: LocalTask, trigger: Trigger, source: int, target: int, rounds: range) -> None:
-        super().__init__(task)
+        super().__init__(task, rounds)
         self.trigger = trigger
         self.source = source
         self.target = target
-        self.rounds = rounds
 
-    def examples(self, server_round: int) -> Examples:
-        """Return the clean examples, and the triggered copies in a round of the attack."""
-        if server_round not in self.rounds:
-            return super().examples(server_round)
+    def poisoned(self, rng: np.random.Generator) -> Examples:
+        """Return the clean examples and the triggered copies."""
         return add_backdoor(self.task.images, self.task.labels, self.trigger, self.source, self.target)

@@ -11,19 +11,17 @@ import numpy as np
 import torch
 from flwr.common import NDArrays, Scalar
 from numpy.typing import NDArray
-from PIL import Image
 
 from fedsec.attacks.reconstruction import begins, misled
 from fedsec.clients.benign import BenignClient, Fitted, LocalTask, round_of
 from fedsec.clients.state import ClientState
-from fedsec.durable import write_atomically
 from fedsec.metrics.classification import main_task_accuracy
-from fedsec.metrics.mosaics import mosaic
 from fedsec.seeds import Purpose, derived_seed, generator
 from fedsec.training.batches import on_device
 from fedsec.training.classifier import train_classifier
 from fedsec.training.evaluation import predict
 from fedsec.training.parameters import set_arrays
+from fedsec.training.pictures import write_picture
 from fedsec.training.reconstruction import (
     Forger,
     ReconstructionSettings,
@@ -36,8 +34,8 @@ from fedsec.training.reconstruction import (
 )
 from fedsec.training.threads import one_thread
 
-PICTURES, SIDE = "generated", 8
-"""Folder of the pictures, beside the states, and images along each side of one."""
+PICTURES = "generated"
+"""Folder of the pictures, beside the states."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +141,4 @@ class ReconstructionClient(BenignClient):
         for path in folder.glob("[0-9]*.png"):
             if path.stem.isdigit() and int(path.stem) > server_round:
                 path.unlink(missing_ok=True)
-        rows = [images[start : start + SIDE] for start in range(0, min(len(images), SIDE * SIDE), SIDE)]
-        picture = Image.fromarray(mosaic(rows, SIDE))
-        write_atomically(folder / f"{server_round:06}.png", lambda file: picture.save(file, "PNG"))
+        write_picture(images, folder / f"{server_round:06}.png")

@@ -1,11 +1,13 @@
 """The client that learns wrong labels."""
 
+import numpy as np
+
 from fedsec.attacks.relabelling import randomise_labels
-from fedsec.clients.benign import BenignClient, Examples, LocalTask
-from fedsec.seeds import Purpose, generator
+from fedsec.clients.attacking import AttackingClient
+from fedsec.clients.benign import Examples, LocalTask
 
 
-class UntargetedClient(BenignClient):
+class UntargetedClient(AttackingClient):
     """A client that changes its labels at random, anew in every round (:func:`randomise_labels`).
 
     Args:
@@ -15,13 +17,9 @@ class UntargetedClient(BenignClient):
     """
 
     def __init__(self, task: LocalTask, share: float, rounds: range) -> None:
-        super().__init__(task)
+        super().__init__(task, rounds)
         self.share = share
-        self.rounds = rounds
 
-    def examples(self, server_round: int) -> Examples:
-        """Return the images with changed labels in a round of the attack."""
-        if server_round not in self.rounds:
-            return super().examples(server_round)
-        rng = generator(self.task.seed, Purpose.ATTACK, server_round, self.task.partition)
+    def poisoned(self, rng: np.random.Generator) -> Examples:
+        """Return the images with changed labels."""
         return self.task.images, randomise_labels(self.task.labels, self.task.num_classes, self.share, rng)

@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from PIL import Image
 
-from fedsec.metrics.mosaics import mosaic
+from fedsec.metrics.mosaics import corner, square
 from fedsec.report.figures import COLOURS, LEGEND_COLUMNS, LINES, STYLE, samples
 from fedsec.runs.measures import measured
 from fedsec.runs.record import RunFolder
@@ -30,7 +30,7 @@ def generated_images(runs: Mapping[str, Sequence[RunFolder]]) -> Figure:
     """
     first = next(iter(runs.values()))[0]
     pictures = {
-        name: _square(images) for name, images in zip(("real", "with the trigger"), samples(first), strict=True)
+        name: square(images, SHOWN) for name, images in zip(("real", "with the trigger"), samples(first), strict=True)
     }
     pictures |= {label: last for label, folders in runs.items() if (last := _last_picture(folders[0])) is not None}
     rows = -(-len(pictures) // PICTURES)
@@ -107,11 +107,4 @@ def _last_picture(folder: RunFolder) -> NDArray[np.uint8] | None:
     if not pictures:
         return None
     with Image.open(pictures[-1]) as picture:
-        side = (picture.width + 1) // 8 * SHOWN - 1
-        return np.asarray(picture.crop((0, 0, side, min(side, picture.height))))
-
-
-def _square(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the first images (N, C, H, W) as one, 4 along each side where there are so many."""
-    rows = [images[start : start + SHOWN] for start in range(0, min(len(images), SHOWN**2), SHOWN)]
-    return mosaic(rows, SHOWN)
+        return corner(np.asarray(picture), SHOWN, SHOWN)

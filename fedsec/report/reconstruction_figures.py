@@ -12,15 +12,12 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from PIL import Image
 
-from fedsec.metrics.mosaics import mosaic
+from fedsec.metrics.mosaics import SIDE, corner, square
 from fedsec.report.figures import COLOURS, LINES, STYLE, samples, save
 from fedsec.runs.record import RunFolder
 
 Runs = Mapping[str, Sequence[RunFolder]]
 Lines = list[dict[str, Any]]
-
-PICTURE_SIDE = 8
-"""Images along each side of a picture of a round (:mod:`fedsec.training.reconstruction_evaluation`)."""
 
 STEPS, SHOWN, GRIDS = 10, 3, 4
 """Rounds in a strip, images of each of them, and grids in a row."""
@@ -152,8 +149,8 @@ def grids(runs: Runs) -> Figure | None:
     if not last:
         return None
     real = samples(next(iter(runs.values()))[0])[0]
-    side = PICTURE_SIDE // 2
-    pictures = {"real test images": _tiled(real, side)}
+    side = SIDE // 2
+    pictures = {"real test images": square(real, side)}
     pictures |= {f"{label}, round {number}": _corner(path, side, side) for label, (number, path) in last.items()}
     rows, columns = -(-len(pictures) // GRIDS), min(len(pictures), GRIDS)
     with plt.rc_context(STYLE):
@@ -196,14 +193,7 @@ def _pictures(folder: RunFolder) -> list[tuple[int, Path]]:
 def _corner(path: Path, rows: int, columns: int) -> NDArray[np.uint8]:
     """Return the first images of a picture."""
     with Image.open(path) as picture:
-        step = (picture.width + 1) // PICTURE_SIDE
-        high, wide = min(step * rows - 1, picture.height), min(step * columns - 1, picture.width)
-        return np.asarray(picture.crop((0, 0, wide, high)))
-
-
-def _tiled(images: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    rows = [images[start : start + side] for start in range(0, min(len(images), side * side), side)]
-    return mosaic(rows, side)
+        return corner(np.asarray(picture), rows, columns)
 
 
 def _show(axes: Axes, picture: NDArray[np.uint8]) -> None:

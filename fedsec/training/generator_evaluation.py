@@ -2,18 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import nn
 
-from fedsec.durable import write_atomically
 from fedsec.metrics.generation import Features, ScoreError, generation_scores
-from fedsec.metrics.mosaics import mosaic
 from fedsec.training.extraction import Extractor
 from fedsec.training.gan_batches import as_bytes
 from fedsec.training.parameters import set_arrays
@@ -22,9 +18,6 @@ Images = NDArray[np.uint8]
 
 PIXELS = 250 * 32**2
 """Pixels generated at a time, on each channel: 250 images of 32 x 32, or 3 of 256 x 256."""
-
-SIDE = 8
-"""A picture has so many images a side."""
 
 
 def at_once(side: int) -> int:
@@ -73,13 +66,6 @@ class GeneratorEvaluator:
     def scores(self, images: Images) -> list[dict[str, Any]]:
         """Return the scores of images by each extractor; where there is none, why: it must not end a run."""
         return [_scored(images, *pair) for pair in zip(self.extractors, self.real, strict=True)]
-
-    def picture(self, images: Images, path: Path) -> None:
-        """Write the first 64 images as one PNG."""
-        shown = images[: SIDE * SIDE]
-        rows = [shown[start : start + SIDE] for start in range(0, len(shown), SIDE)]
-        path.parent.mkdir(exist_ok=True)
-        write_atomically(path, lambda file: Image.fromarray(mosaic(rows, SIDE)).save(file, "PNG"))
 
 
 def _scored(images: Images, extract: Extractor, real: Features) -> dict[str, Any]:

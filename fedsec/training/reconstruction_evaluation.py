@@ -1,20 +1,16 @@
 """What whoever simulates the federation measures of the attack that rebuilds a class, round by round."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import nn
 from torch.nn import functional as F
 
-from fedsec.durable import write_atomically
 from fedsec.metrics.classification import class_accuracies, main_task_accuracy
-from fedsec.metrics.mosaics import mosaic
 from fedsec.metrics.reconstruction import distances, macro_scores, nearest, roc_of_class, spread, ssim
 from fedsec.training.batches import Normalisation, on_device
 from fedsec.training.extractor import ClassifierExtractor
@@ -26,7 +22,7 @@ Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 Arrays = Mapping[str, NDArray[np.generic]]
 
-BATCH, SIDE = 500, 8
+BATCH = 500
 MEASURED = 400
 """Generated images that are measured, of the same noise in every round."""
 
@@ -147,10 +143,3 @@ class RebuiltImages:
         measured = self(self.unseen[:MEASURED])
         del measured["nearest_of_few_unseen"]  # they are among those
         return measured | {"judge": self.judge.name, "judge_accuracy": self.judge.accuracy}
-
-
-def write_picture(images: Images, path: Path) -> None:
-    """Write the first 64 images (N, C, H, W) as one PNG."""
-    rows: Sequence[Images] = [images[start : start + SIDE] for start in range(0, min(len(images), SIDE**2), SIDE)]
-    path.parent.mkdir(exist_ok=True)
-    write_atomically(path, lambda file: Image.fromarray(mosaic(rows, SIDE)).save(file, "PNG"))

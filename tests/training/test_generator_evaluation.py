@@ -12,6 +12,7 @@ from torch import nn
 from fedsec.metrics.generation import Features, generation_scores
 from fedsec.training.generator_evaluation import GeneratorEvaluator
 from fedsec.training.parameters import get_arrays
+from fedsec.training.pictures import write_picture
 
 REAL = np.random.default_rng(0).integers(0, 256, (60, 3, 4, 4), dtype=np.uint8)
 
@@ -73,6 +74,6 @@ def test_what_cannot_be_scored_is_said_and_ends_nothing() -> None:
 
 def test_a_picture_has_the_first_64_images(tmp_path: Path) -> None:
     measure = evaluator(images=70)
-    measure.picture(measure.draw(get_arrays(Shade(0.0))), tmp_path / "generated" / "000003.png")
+    write_picture(measure.draw(get_arrays(Shade(0.0))), tmp_path / "generated" / "000003.png")
     with Image.open(tmp_path / "generated" / "000003.png") as picture:
         assert picture.size == (8 * 5 - 1, 8 * 5 - 1)
