@@ -36,9 +36,8 @@ HELD_OUT = ("trojan", "noise patch", "patch", "blend", "distributed quarter", "c
 """Kinds of trigger of the models to test."""
 
 CLEAN = "clean"
-EVEN, ODD = (0, 2, 4, 6, 8), (1, 3, 5, 7, 9)
-FEWEST = 20
-"""Images of a class that a partition must have to be its source."""
+EVEN, ODD, FEWEST = (0, 2, 4, 6, 8), (1, 3, 5, 7, 9), 20
+"""Targets of shadows, targets of models to test, and images of a class that a partition must have to be its source."""
 
 TESTED = 2000
 """Test images, apart from the public ones, on which accuracy and success are measured."""
@@ -47,7 +46,7 @@ TOGETHER = 16
 """Models that are trained before the next are."""
 
 ATTACKERS = 0.3
-"""Share of the models of a round that is poisoned: what is read is measured from the median of all."""
+"""Share of the models of a round that is poisoned."""
 
 TOOK = 50.0
 """Percent of stamped images above which a backdoor works."""
@@ -158,8 +157,8 @@ def make_study(setting: Setting) -> Study:
     sent = get_arrays(network)
     for _ in range(setting.round):
         sent = mean_model(sent, _trained(public, sent, even, setting, rng))
-    count = int(np.median([len(client.labels) for client in even]))
-    learned = [_shadow(public, min(count, setting.public), number, rng) for number in range(setting.shadows)]
+    count = min(setting.public, int(np.median([len(client.labels) for client in even])))
+    learned = [_shadow(public, count, number, rng) for number in range(setting.shadows)]
     tested = list(draw_tests(even, skewed, setting.tests, public.num_classes, rng))
     trained = _Trainer(public, sent, setting, images, labels, rng)
     return Study(

@@ -36,6 +36,23 @@ class Silent:
         self.rounds.append(record.round)
 
 
+class InterruptedRunError(Exception):
+    """Stands for a kill."""
+
+
+class StopsAfter(Silent):
+    """Interrupts the run after a round."""
+
+    def __init__(self, last: int) -> None:
+        super().__init__()
+        self.last = last
+
+    def finished_round(self, record: RoundRecord) -> None:
+        super().finished_round(record)
+        if record.round == self.last:
+            raise InterruptedRunError
+
+
 def config(**changes: Any) -> RunConfig:
     tables: dict[str, Any] = {
         "federation": {"rounds": 3, "batch-size": 16},

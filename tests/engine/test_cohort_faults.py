@@ -13,8 +13,7 @@ from fedsec.engine.cohort import CohortFleet
 from fedsec.engine.run import EngineName, execute
 from fedsec.runs.config import RunConfig
 from fedsec.runs.record import RunFolder
-from fedsec.runs.rounds import RoundRecord
-from tests.engine.conftest import Silent, config, record, run
+from tests.engine.conftest import InterruptedRunError, Silent, StopsAfter, config, record, run
 from tests.engine.crews import KilledError, LocalCrew, StuckError
 
 pytestmark = pytest.mark.usefixtures("crews")
@@ -113,23 +112,6 @@ def test_a_worker_that_dies_once_changes_no_number(monkeypatch: pytest.MonkeyPat
     spoil_clients(monkeypatch, only({7}, spoil))
     assert run(CONFIG, "cohort")[0]["model_sha256"] == whole["model_sha256"]
     assert len(crews[0].replaced) == 2
-
-
-class InterruptedRunError(Exception):
-    """Stands for a kill."""
-
-
-class StopsAfter(Silent):
-    """Interrupts the run after a round."""
-
-    def __init__(self, last: int) -> None:
-        super().__init__()
-        self.last = last
-
-    def finished_round(self, record: RoundRecord) -> None:
-        super().finished_round(record)
-        if record.round == self.last:
-            raise InterruptedRunError
 
 
 @pytest.mark.parametrize("engines", [("cohort", "cohort"), ("cohort", "local"), ("local", "cohort")])

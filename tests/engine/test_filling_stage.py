@@ -15,8 +15,7 @@ from fedsec.nodes import FederationError
 from fedsec.runs.config import RunConfig
 from fedsec.runs.filling import FillingRecord
 from fedsec.runs.record import RunFolder
-from fedsec.runs.rounds import RoundRecord
-from tests.engine.conftest import Silent, config, record, run
+from tests.engine.conftest import InterruptedRunError, Silent, StopsAfter, config, record, run
 
 
 @pytest.fixture(autouse=True)
@@ -81,10 +80,6 @@ def test_malicious_clients_fill_first_and_then_poison() -> None:
     assert filled.after[0] > filled.before[0]
 
 
-class KilledError(Exception):
-    """Stands for a kill."""
-
-
 class KilledAfter(Silent):
     """Interrupts the run when so many clients have filled their classes."""
 
@@ -95,20 +90,7 @@ class KilledAfter(Silent):
     def filled(self, record: FillingRecord, done: int, clients: int) -> None:
         super().filled(record, done, clients)
         if done == self.clients:
-            raise KilledError
-
-
-class KilledInRound(Silent):
-    """Stands for a kill after a round."""
-
-    def __init__(self, last: int) -> None:
-        super().__init__()
-        self.last = last
-
-    def finished_round(self, record: RoundRecord) -> None:
-        super().finished_round(record)
-        if record.round == self.last:
-            raise KilledError
+            raise InterruptedRunError
 
 
 @pytest.mark.usefixtures("crews")
@@ -120,7 +102,7 @@ def test_a_killed_stage_goes_on_with_the_clients_that_are_left(
     monkeypatch.setattr(generated, "_whole", {})
     configuration, observer = filling_config(), Silent()
     folder = RunFolder.create(configuration)
-    with pytest.raises(KilledError):
+    with pytest.raises(InterruptedRunError):
         execute(configuration, folder, KilledAfter(2), engine=engine)
     begun = list(folder.fillings())
     assert len(begun) == 2
@@ -132,7 +114,7 @@ def test_a_killed_stage_goes_on_with_the_clients_that_are_left(
 def test_a_client_that_holds_something_else_than_when_it_filled_its_classes_fills_them_anew() -> None:
     configuration, observer = filling_config("repeat"), Silent()
     folder = RunFolder.create(configuration)
-    with pytest.raises(KilledError):
+    with pytest.raises(InterruptedRunError):
         execute(configuration, folder, KilledAfter(2), engine="local")
     stale, kept = folder.fillings().values()
     path, counts = folder.path / "filling.jsonl", [count + 1 for count in stale.before]
@@ -147,8 +129,8 @@ def test_a_client_that_holds_something_else_than_when_it_filled_its_classes_fill
 def test_a_run_whose_data_has_changed_fills_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     configuration = filling_config("repeat")
     folder = RunFolder.create(configuration)
-    with pytest.raises(KilledError):
-        execute(configuration, folder, KilledInRound(1), engine="local")
+    with pytest.raises(InterruptedRunError):
+        execute(configuration, folder, StopsAfter(1), engine="local")
     (folder.path / "filling.jsonl").unlink()
     monkeypatch.setattr(description, "partition_hash", lambda parts: "f" * 64)
     with pytest.raises(FederationError, match="the data has changed since this run was begun"):
