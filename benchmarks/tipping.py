@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from benchmarks.measuring import print_rows
 from fedsec.report.selection import find_runs
+from fedsec.runs.loading import ConfigError
 from fedsec.runs.record import RunFolder
 
 CLEAN, BACKDOORED = 20.0, 80.0
@@ -45,7 +46,11 @@ def main() -> None:
     parser.add_argument("folders", type=Path, nargs="+")
     parser.add_argument("--out", type=Path, help="file that keeps the table")
     options = parser.parse_args()
-    rows = table(round_ for folder in find_runs(options.folders) for round_ in rounds_of(folder))
+    try:
+        folders = find_runs(options.folders)
+    except ConfigError as error:
+        parser.error(str(error))
+    rows = table(round_ for folder in folders for round_ in rounds_of(folder))
     print_rows(rows)
     if options.out:
         lines = [rows[0], ("---",) * len(rows[0]), *rows[1:]]

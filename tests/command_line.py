@@ -2,8 +2,10 @@
 
 import contextlib
 import io
+import json
 import sys
 from dataclasses import dataclass
+from typing import Any
 from unittest import mock
 
 from fedsec import cli
@@ -30,3 +32,8 @@ def fedsec(*arguments: object) -> Finished:
         except SystemExit as stop:
             code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     return Finished(code, out.getvalue(), err.getvalue())
+
+
+def last_json(text: str) -> Any:
+    """Return what stands in the last line."""
+    return json.loads(text.splitlines()[-1])

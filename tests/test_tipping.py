@@ -44,6 +44,16 @@ def test_the_table_by_hand() -> None:
     ]
 
 
+def test_a_folder_without_runs_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["tipping", str(tmp_path)])
+    with pytest.raises(SystemExit) as stopped:
+        tipping.main()
+    assert stopped.value.code == 2
+    assert "no finished run at or below" in capsys.readouterr().err
+
+
 def test_the_command_prints_and_keeps_the_table(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
