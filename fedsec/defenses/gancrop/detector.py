@@ -165,7 +165,9 @@ def calibrate(detector: Detector, held_out: Values, false_alarms: float) -> None
     detector.usual.copy_(logits.mean(1))
     detector.scale.copy_(torch.where(spread > 0, spread, 1.0))
     values = detector(torch.from_numpy(held_out).float()).double().numpy()
-    detector.threshold.fill_(upper_bound(values, false_alarms))
+    # Scores are bounded, for representations lie on a sphere: a normal distribution may reach beyond what any model
+    # scores, and then nobody would be called. The highest clean one is exceeded with a probability of 1 / (h + 1).
+    detector.threshold.fill_(min(upper_bound(values, false_alarms), float(values.max())))
 
 
 def upper_bound(values: Values, share: float) -> float:

@@ -117,6 +117,16 @@ def test_a_threshold_can_be_set_again_by_other_clean_models() -> None:
     assert (scores(detector, held_out + 0.5) > 0.0).mean() == pytest.approx(0.05, abs=1 / 40)  # type: ignore[arg-type]
 
 
+def test_the_threshold_is_never_beyond_the_most_suspicious_clean_model() -> None:
+    detector, held_out = trained()
+    few = held_out[[0, 1, 2]]  # type: ignore[index]
+    few[2] += 3.0  # like a poisoned one: by Student's t the next may lie beyond what any model scores
+    calibrate(detector, few, 0.02)
+    assert scores(detector, few).max() == 0.0
+    features, flags = shadows(7)
+    assert (scores(detector, features + 3.0) > 0.0)[flags].any()
+
+
 def test_the_same_draws_give_the_same_detector_and_others_another() -> None:
     features, _ = shadows(7)
     first, second, other = (scores(trained(seed=seed)[0], features) for seed in (0, 0, 1))  # type: ignore[arg-type]
