@@ -96,13 +96,12 @@ def gancrop(study: Study, place: int, seed: int, scores: Vector) -> Attempt:
     target = None if found.recovery is None else found.recovery.target
     outstanding = None if found.recovery is None else found.recovery.outstanding
     mask = None if outstanding is None else outstanding.mask
-    unlearned = found.report.get("unlearned") or [{}]
     before = _measured(study, arrays, shadow)
     after = (nan, nan) if repaired.arrays is None else _measured(study, repaired.arrays, shadow)
     return Attempt(
         *_hit(target, mask, shadow),
-        unlearned[0].get("success", nan),
-        repaired.report.get("success_after", nan) if unlearned[0] else nan,
+        found.report.get("success", nan),
+        repaired.report.get("success_after", nan),
         before[1],
         after[1],
         before[0] - after[0],

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fedsec.defenses.gancrop.recovery import Recovery, RecoveryOptions, TriggerGenerator, is_trigger, recover
+from fedsec.defenses.gancrop.recovery import Recovery, RecoveryOptions, TriggerGenerator, recover
 from fedsec.defenses.gancrop.trigger import RecoveredTrigger
 from fedsec.defenses.gancrop.unlearning import UnlearningOptions
 from fedsec.inspectors.public import Arrays, PublicData
@@ -32,9 +32,6 @@ FEWEST_HELD = 100
 
 FEW = 400
 """Public images, the held-out ones first, that serve to recover a trigger and to measure its success."""
-
-FALLBACK = 5
-"""Triggers that are unlearned, the smallest, where no class stands out: such as for a backdoor of one source class."""
 
 NARROW = 9
 """Recoveries in a row that may try only the class that stood out in the one before."""
@@ -117,7 +114,7 @@ class Repairer:
         if recovery is None:
             return Found(None, report | {"outcome": "left out: the recovery did not converge"})
         self.known = recovery.outstanding or self.known
-        report |= {"tried": len(recovery.triggers)} | described(recovery, chosen(recovery))
+        report |= {"tried": len(recovery.triggers)} | described(recovery)
         return Found(recovery, report, self._accuracy(trusted))
 
     def repair(self, suspect: Arrays, found: Found, generator: torch.Generator) -> Repaired:
@@ -132,12 +129,14 @@ class Repairer:
         report = found.report | {"accuracy_before": before}
         if found.recovery is None or problem:
             return Repaired(None, report if problem is None else report | {"outcome": f"left out: {problem}"})
-        triggers = chosen(found.recovery)
-        report["success_before"] = self._success(suspect, triggers)
-        arrays, loss = unlearned(self.public, self._held, suspect, triggers, self.unlearning, generator)
-        after = {"accuracy_after": self._accuracy(arrays), "success_after": self._success(arrays, triggers)}
-        lowest = min(before, found.trusted_accuracy)
-        outcome = _outcome(found.recovery, loss, lowest, after["accuracy_after"], after["success_after"])
+        trigger = found.recovery.outstanding
+        if trigger is None:
+            return Repaired(None, report | {"outcome": "left out: no trigger stands out"})
+        report["success_before"] = self.public.success_of(suspect, trigger, FEW)
+        arrays, loss = unlearned(self.public, self._held, suspect, [trigger], self.unlearning, generator)
+        after = {"accuracy_after": self._accuracy(arrays)}
+        after["success_after"] = self.public.success_of(arrays, trigger, FEW)
+        outcome = _outcome(loss, min(before, found.trusted_accuracy), after["accuracy_after"], after["success_after"])
         return Repaired(None if outcome.startswith("left out") else arrays, report | after | {"outcome": outcome})
 
     def state(self) -> dict[str, NDArray[np.generic]]:
@@ -217,35 +216,21 @@ class Repairer:
         predicted = self._predicted(arrays)
         return float("nan") if predicted is None else 100.0 * float((predicted == self._judges[1]).mean())
 
-    def _success(self, arrays: Arrays, triggers: list[RecoveredTrigger]) -> float:
-        return max((self.public.success_of(arrays, trigger, FEW) for trigger in triggers), default=0.0)
 
-
-def chosen(found: Recovery) -> list[RecoveredTrigger]:
-    """Return the triggers to unlearn: that of the class that stands out, or the smallest of those that fool."""
-    if found.outstanding is not None:
-        return [found.outstanding]
-    fooling = [trigger for trigger in found.triggers if is_trigger(trigger)]
-    return sorted(fooling, key=lambda trigger: trigger.size)[:FALLBACK]
-
-
-def described(found: Recovery, triggers: list[RecoveredTrigger]) -> dict[str, Any]:
+def described(found: Recovery) -> dict[str, Any]:
     """Return what was recovered, for the record."""
-    return {
-        "target": found.target,
-        "indices": [round(float(index), 2) for index in found.indices],
-        "unlearned": [
-            {"target": t.target, "size": round(t.size, 2), "success": t.success, "success_on_trusted": t.before}
-            for t in triggers
-        ],
-    }
+    trigger = found.outstanding
+    about: dict[str, Any] = {"target": found.target, "indices": [round(float(index), 2) for index in found.indices]}
+    if trigger is None:
+        return about
+    return about | {"size": round(trigger.size, 2), "success": trigger.success, "success_on_trusted": trigger.before}
 
 
-def _outcome(found: Recovery, loss: float, before: float, accuracy: float, success: float) -> str:
+def _outcome(loss: float, before: float, accuracy: float, success: float) -> str:
     if not np.isfinite(loss) or not np.isfinite(accuracy):
         return "left out: the unlearning did not converge"
     if accuracy < before - MOST_LOST:
         return f"left out: the unlearning cost {before - accuracy:.1f} points of accuracy"
     if success > MOST_LEFT:
         return f"left out: {success:.0f} percent of the stamped images are still taken for the target"
-    return "repaired" if found.target is not None else "repaired, though no class stands out"
+    return "repaired"

@@ -9,7 +9,7 @@ import torch
 
 from fedsec.defenses.gancrop.recovery import RecoveryOptions
 from fedsec.defenses.gancrop.unlearning import UnlearningOptions
-from fedsec.inspectors.repair import MOST_LOST, NARROW, Repaired, Repairer
+from fedsec.inspectors.repair import NARROW, Repaired, Repairer
 from fedsec.strategies.inspecting import Arrays
 from tests.backdoored import TARGET, measured, public, trained
 from tests.inspectors.rounds import arrays_of
@@ -85,26 +85,22 @@ def test_a_recovery_that_does_not_converge_leaves_the_model_out_and_the_next_one
 
 
 def test_an_unlearning_that_diverges_leaves_the_model_out() -> None:
-    result = repaired(repairer(unlearning=UnlearningOptions(learning_rate=1e30)), arrays_of(True))
+    result = repaired(repairer(RECOVERY, UnlearningOptions(learning_rate=1e30)), arrays_of(True))
     assert result.arrays is None
     assert result.report["outcome"] == "left out: the unlearning did not converge"
 
 
 def test_an_unlearning_that_costs_accuracy_leaves_the_model_out() -> None:
-    result = repaired(repairer(unlearning=UnlearningOptions(epochs=1, learning_rate=3.0)), arrays_of(False))
+    result = repaired(repairer(RECOVERY, UnlearningOptions(epochs=1, learning_rate=3.0)), arrays_of(True))
     assert result.arrays is None
     assert result.report["outcome"].startswith("left out: the unlearning")
 
 
-def test_a_clean_model_that_was_suspected_by_mistake_has_no_target_and_stays_useful_or_is_left_out() -> None:
+def test_a_model_in_which_no_trigger_stands_out_is_left_out() -> None:
     result = repaired(repairer(RECOVERY), arrays_of(False), trusted=arrays_of(False))
     assert result.report["target"] is None
-    assert result.report["unlearned"]  # natural triggers, which every model has
-    if result.arrays is None:
-        assert result.report["outcome"].startswith("left out: the unlearning cost")
-    else:
-        assert result.report["accuracy_after"] >= result.report["accuracy_before"] - MOST_LOST
-        assert measured(public().load(result.arrays).eval())[0] > measured(trained(False))[0] - 5.0
+    assert result.arrays is None
+    assert result.report["outcome"] == "left out: no trigger stands out"
 
 
 def test_the_suspect_and_the_trusted_model_stay_as_they_were() -> None:
