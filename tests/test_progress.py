@@ -6,6 +6,7 @@ import pytest
 from rich.console import Console
 
 from fedsec.progress import ProgressObserver, printable
+from fedsec.runs.filling import FillingRecord
 from fedsec.runs.rounds import RoundRecord
 
 MOUNT = "FileNotFoundError: no such mount: [/mnt/data]"
@@ -36,6 +37,15 @@ def test_a_notice_and_the_label_of_a_run_may_look_like_markup() -> None:
         observer.noticed("node 7 refused: it runs other code (fedsec '[/]')")
     assert "[/x] trojan [red]: node 7 refused: it runs other code (fedsec '[/]')" in out.getvalue()
     assert out.getvalue().count("[/x] trojan [red]") > 1  # in the bar too
+
+
+def test_who_has_filled_its_classes_is_in_the_bar_and_what_it_has_to_say_above() -> None:
+    observer, out = shown()
+    with observer:
+        observer.preparing("demo", 3)
+        observer.filled(FillingRecord(4, (1, 9), (9, 9), 1.5, True, "a GAN that [diverged]"), 2, 5)
+    assert "filling 2/5" in out.getvalue()
+    assert "note demo: client 4: a GAN that [diverged]" in out.getvalue()
 
 
 @pytest.mark.parametrize(
