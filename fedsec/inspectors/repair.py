@@ -1,6 +1,8 @@
 """Repair of a suspect model: its trigger is recovered and unlearned, and what came of it is measured.
 
-Paper on GANcrop, section 3.2. A repair that does not hold is refused, with its reason: that model is left out.
+Paper on GANcrop, section 3.2. A repair that does not hold is refused, with its reason: that model is left out. So is a
+model in which no trigger stands out, where the paper always unlearns something: what it then would unlearn are natural
+triggers, and a backdoor that the search cannot find would go into the average with the repaired model.
 """
 
 from dataclasses import dataclass, replace
