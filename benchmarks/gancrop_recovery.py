@@ -24,6 +24,9 @@ from fedsec.training.shadows import Shadow
 FEW = 1000
 """Public images that Neural Cleanse searches with, as many as GANcrop's generator."""
 
+EVERY_CLASS, POISONED = "every poisoned one but of one source", "every poisoned one"
+"""Rows of several kinds at once: those whose trigger turns every class, and all with a backdoor."""
+
 DIGITS = {"named": ".0f", "found": ".0f", "overlap": ".2f", "recovered_before": ".0f", "recovered_after": ".0f",
           "true_before": ".0f", "true_after": ".0f", "lost": ".1f", "used": ".0f", "seconds": ".1f"}  # fmt: skip
 
@@ -141,9 +144,15 @@ def table(study: Study, places: Sequence[int], seed: int, scores: Vector) -> Ite
     for name, method in (("GANcrop", gancrop), ("Neural Cleanse", cleansed)):
         attempts = {place: method(study, place, seed + place, scores) for place in places}
         kinds = {place: _kind(study.tests, place) for place in places}
-        for kind in sorted(set(kinds.values())):
-            of_kind = [attempts[place] for place in places if kinds[place] == kind]
-            yield f"| {name} | {kind} | {len(of_kind)} | {' | '.join(averaged(of_kind))} |"
+        rows = {kind: [place for place in places if kinds[place] == kind] for kind in sorted(set(kinds.values()))}
+        poisoned = [place for place in places if study.tests.poisoned[place]]
+        rows |= {
+            EVERY_CLASS: [place for place in poisoned if study.tests.shadows[place].source < 0],
+            POISONED: poisoned,
+        }
+        for kind, chosen in [row for row in rows.items() if row[1]]:
+            cells = averaged([attempts[place] for place in chosen])
+            yield f"| {name} | {kind} | {len(chosen)} | {' | '.join(cells)} |"
 
 
 def averaged(attempts: Sequence[Attempt]) -> list[str]:

@@ -139,6 +139,8 @@ def test_the_command_prints_and_keeps_what_was_found(
     assert "`python -m benchmarks.gancrop_detection --round 3 --recover 2`" in printed
     assert "| every array, by its shape | contrast | 1.000 |" in printed
     assert "| Neural Cleanse | patch | 1 | 100 | 100 | 0.50 |" in printed
+    poisoned = sum(study.tests.poisoned[place] for place in choose(study.tests, 2))
+    assert f"| Neural Cleanse | every poisoned one | {poisoned} | 100 | 100 | 0.50 |" in printed
     assert (tmp_path / "gancrop_fashion_mnist_lenet5_3.md").read_text() == printed
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fedsec.defenses.gancrop.recovery import Recovery, RecoveryOptions, TriggerGenerator, recover
+from fedsec.defenses.gancrop.recovery import Recovery, RecoveryOptions, TriggerGenerator, fools_far_more, recover
 from fedsec.defenses.gancrop.trigger import RecoveredTrigger
 from fedsec.defenses.gancrop.unlearning import UnlearningOptions
 from fedsec.inspectors.public import Arrays, PublicData
@@ -85,7 +85,7 @@ class Repairer:
 
     Attributes:
         maker: the generator of triggers, where the last recovery found something.
-        known: the last trigger that stood out.
+        known: the trigger that stood out last time.
         narrow: how many recoveries in a row tried only its class.
     """
 
@@ -102,7 +102,8 @@ class Repairer:
     def find(self, suspect: Arrays, trusted: Arrays, generator: torch.Generator) -> Found:
         """Return the triggers of a suspect model.
 
-        Where the class that stood out before still does, no other is tried, but for every tenth time.
+        Where the class that stood out before still does, no other is tried, but for every tenth time. A search can fail
+        by chance: then the last trigger that stood out is tried as it is, and is forgotten if it does so no more.
 
         Args:
             suspect: its arrays.
@@ -113,9 +114,11 @@ class Repairer:
             return Found(None, {"outcome": f"left out: {problem}"})
         report: dict[str, Any] = {"steps": self._steps()}
         recovery = self._search(suspect, trusted, generator)
+        if recovery is None or recovery.target is None:
+            recovery = self._recalled(suspect, trusted) or recovery
+        self.known = None if recovery is None else recovery.outstanding
         if recovery is None:
             return Found(None, report | {"outcome": "left out: the recovery did not converge"})
-        self.known = recovery.outstanding or self.known
         report |= {"tried": len(recovery.triggers)} | described(recovery)
         return Found(recovery, report, self._accuracy(trusted))
 
@@ -182,6 +185,14 @@ class Repairer:
         # From where it found nothing it would not come away.
         self.maker = None if found is None or found.target is None else maker
         return found
+
+    def _recalled(self, suspect: Arrays, trusted: Arrays) -> Recovery | None:
+        """Return the last trigger that stood out, if it fools this suspect far more than the trusted model."""
+        if self.known is None:
+            return None
+        success, before = (self.public.success_of(arrays, self.known, FEW) for arrays in (suspect, trusted))
+        again = replace(self.known, success=success, before=before)
+        return Recovery((again,), np.zeros(1), again.target) if fools_far_more(again) else None
 
     def _recover(
         self,

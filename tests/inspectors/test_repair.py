@@ -143,12 +143,38 @@ def test_where_the_same_class_stands_out_again_no_other_is_tried_but_for_every_t
     assert tried == [10, *[1] * NARROW, 10, 1]
 
 
-def test_a_model_without_the_known_trigger_has_all_classes_tried() -> None:
+def test_a_model_without_the_known_trigger_has_all_classes_tried_and_the_trigger_is_forgotten() -> None:
     one = Repairer(public(), RECOVERY, UNLEARNING, warm_steps=20)
     draws = torch.Generator().manual_seed(0)
     one.find(arrays_of(True), arrays_of(False), draws)
-    known = one.known
+    assert one.known is not None
     found = one.find(arrays_of(False), arrays_of(False), draws)
     assert (found.report["target"], found.report["tried"]) == (None, 10)
-    assert one.known is known  # who carries it is still told by it
+    assert one.known is None
     assert one.maker is None
+
+
+@pytest.mark.parametrize("again", [QUICK, replace(QUICK, learning_rate=1e38)], ids=["fails", "diverges"])
+def test_where_a_search_finds_nothing_the_known_trigger_is_tried_as_it_is(again: RecoveryOptions) -> None:
+    one = repairer(RECOVERY)
+    draws = torch.Generator().manual_seed(0)
+    one.find(arrays_of(True), arrays_of(False), draws)
+    known, one.maker, one.narrow, one.recovery = one.known, None, NARROW, again
+    assert known is not None
+    found = one.find(arrays_of(True), arrays_of(False), draws)
+    assert found.report["target"] == TARGET
+    assert found.report["success"] == pytest.approx(known.success, abs=2.0)
+    assert found.report["success_on_trusted"] < 30.0
+    assert one.known is not None
+    assert np.array_equal(one.known.mask, known.mask)
+    assert one.repair(arrays_of(True), found, draws).report["outcome"] == "repaired"
+
+
+def test_a_known_trigger_that_works_on_the_trusted_model_as_well_is_no_backdoor_any_more() -> None:
+    one = repairer(RECOVERY)
+    draws = torch.Generator().manual_seed(0)
+    one.find(arrays_of(True), arrays_of(False), draws)
+    one.maker, one.narrow, one.recovery = None, NARROW, QUICK
+    found = one.find(arrays_of(True), arrays_of(True), draws)
+    assert found.report["target"] is None
+    assert one.known is None

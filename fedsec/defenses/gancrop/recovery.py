@@ -181,6 +181,11 @@ def is_trigger(trigger: RecoveredTrigger) -> bool:
     return trigger.success >= NEEDED and SMALLEST <= trigger.size <= LARGEST * trigger.mask.size
 
 
+def fools_far_more(trigger: RecoveredTrigger) -> bool:
+    """Tell whether a trigger whose size was judged before fools the suspect, and the trusted model far less."""
+    return is_trigger(trigger) and trigger.success - trigger.before >= LIFT
+
+
 def _train(
     network: nn.Module,
     images: torch.Tensor,
