@@ -14,24 +14,27 @@ import torch
 from numpy.typing import NDArray
 
 from fedsec.defenses.gancrop.detector import (
+    NONE,
     Detector,
     DetectorOptions,
     calibrate,
+    deal,
+    enough,
     from_arrays,
     scores,
     to_arrays,
     train_detector,
 )
 from fedsec.defenses.gancrop.features import read_updates
-from fedsec.defenses.updates import BoolVector, Matrix, Vector
+from fedsec.defenses.updates import BoolVector, IntVector, Matrix, Vector
 from fedsec.inspectors.shadows import ShadowMaker
 from fedsec.strategies.inspecting import Inspected
 from fedsec.strategies.layout import Layout
 
 DETECTOR = "detector."
 
-HELD_OUT = 3
-"""One clean shadow of so many trains nothing. These set the threshold, with all that were made since."""
+KEPT = {"known", "poisoned", "places", "called", "recent"}
+"""Arrays of a state, beside those of the detector."""
 
 WINDOW, FEWEST = 24, 8
 """Shadows of the last rounds by which the detector is judged, at most and at least."""
@@ -72,7 +75,7 @@ class Watch:
         self.detector: Detector | None = None
         self._known: Vector = np.empty((0, 0))
         self._poisoned: BoolVector = np.empty(0, bool)
-        self._learned: BoolVector = np.empty(0, bool)
+        self._places: IntVector = np.empty(0, np.int64)  # which member of the detector has not learned from each
         self._called: BoolVector = np.empty(0, bool)  # by the detector of when each was made
         self._clients: tuple[Inspected, Vector] | None = None
         self._recent = 0  # of the known ones, how many, at the end, were made since it was trained
@@ -90,7 +93,8 @@ class Watch:
             made += self._make(seen, self.options.shadows // 2, rng)
             about["trained"] = self._train(rng)
         elif made:
-            calibrate(self.detector, self._known[self._judges()], self.options.detector.false_alarms)
+            clean = ~self._poisoned
+            calibrate(self.detector, self._known[clean], self._places[clean], self.options.detector.false_alarms)
         return about | {"shadows": made}
 
     def scores(self, seen: Inspected) -> Vector:
@@ -107,7 +111,7 @@ class Watch:
         return {f"{DETECTOR}{name}": array for name, array in trained.items()} | {
             "known": self._known,
             "poisoned": self._poisoned,
-            "learned": self._learned,
+            "places": self._places,
             "called": self._called,
             "recent": np.array([self._recent]),
         }
@@ -118,12 +122,12 @@ class Watch:
         Raises:
             ValueError: it is another strategy's.
         """
-        if missing := {"known", "poisoned", "learned", "called", "recent"} - state.keys():
+        if missing := KEPT - state.keys():
             raise ValueError(f"GANcrop keeps {sorted(missing)} among others; the checkpoint holds {sorted(state)}.")
         trained = {name.removeprefix(DETECTOR): a for name, a in state.items() if name.startswith(DETECTOR)}
         self.detector = from_arrays(trained) if trained else None
         self._known, self._poisoned = state["known"].astype(np.float64), state["poisoned"].astype(bool)
-        self._learned, self._called = state["learned"].astype(bool), state["called"].astype(bool)
+        self._places, self._called = state["places"].astype(np.int64), state["called"].astype(bool)
         self._recent = int(state["recent"][0])
 
     def _of_clients(self, seen: Inspected) -> Vector:
@@ -151,28 +155,20 @@ class Watch:
         most = 2 * self.options.shadows  # the oldest are forgotten
         self._known = np.concatenate([known, read[order]])[-most:]
         self._poisoned = np.concatenate([self._poisoned, made.poisoned[order]])[-most:]
-        self._learned = np.concatenate([self._learned, np.zeros(len(read), bool)])[-most:]
+        self._places = np.concatenate([self._places, np.full(len(read), NONE)])[-most:]
         called = np.zeros(len(read), bool) if self.detector is None else scores(self.detector, read[order]) > 0.0
         self._called = np.concatenate([self._called, called])[-most:]
         return len(read)
 
     def _train(self, rng: np.random.Generator) -> bool:
         """Train a new detector on what is known; return whether there was enough of it."""
-        clean = np.flatnonzero(~self._poisoned)
-        apart = clean[::-1][::HELD_OUT]
-        if self._poisoned.sum() < 2 or len(clean) - len(apart) < 2 or not len(apart):
+        if not enough(self._poisoned):
             return False  # no backdoor takes on this model yet
-        self._learned = np.ones(len(self._poisoned), bool)
-        self._learned[apart] = False
+        self._places = deal(self._poisoned)
         generator = torch.Generator().manual_seed(int(rng.integers(2**63 - 1)))
-        known, poisoned = self._known[self._learned], self._poisoned[self._learned]
-        self.detector = train_detector(known, poisoned, self._known[self._judges()], self.options.detector, generator)
+        self.detector = train_detector(self._known, self._poisoned, self.options.detector, generator)
         self._recent = 0
         return True
-
-    def _judges(self) -> BoolVector:
-        """Return which shadows set the threshold: clean ones that the detector has not learned from."""
-        return ~self._poisoned & ~self._learned
 
     def _wrong(self) -> tuple[float, float]:
         """Return the shares of the recent poisoned shadows that were missed, and of the clean ones that were not."""

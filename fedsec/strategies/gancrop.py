@@ -34,7 +34,7 @@ class Gancrop(InspectingStrategy):
         shadows: int = 160,
         checks: int = 4,
         repair: Repair = "average",
-        false_alarms: float = 0.02,
+        false_alarms: float = 0.05,
         recovery_steps: int = 200,
         unlearning_epochs: int = 2,
         **options: Unpack[StrategyOptions],

@@ -26,7 +26,7 @@ from tests.inspectors.rounds import arrays_of, moved, round_of
 SETTINGS = TrainingSettings(epochs=1, batch_size=16, learning_rate=0.05)
 OPTIONS = GancropOptions(
     WatchOptions(20, 2, DetectorOptions(steps=30)),
-    RecoveryOptions(steps=300, batch_size=8),
+    RecoveryOptions(steps=600, batch_size=8),
     UnlearningOptions(epochs=4),
 )
 QUICK = replace(OPTIONS, recovery=RecoveryOptions(steps=3, batch_size=4), unlearning=UnlearningOptions(epochs=1))

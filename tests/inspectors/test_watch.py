@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedsec.defenses.gancrop.detector import DetectorOptions, calibrate
+from fedsec.defenses.gancrop.detector import NONE, DetectorOptions, calibrate
 from fedsec.inspectors.shadows import ShadowMaker, ShadowRound
 from fedsec.inspectors.watch import FEWEST, WINDOW, WRONG, Watch, WatchOptions, places
 from fedsec.strategies.inspecting import Inspected
@@ -98,12 +98,12 @@ def test_clean_shadows_of_every_round_set_the_threshold_anew() -> None:
     first = float(one.detector.threshold)
     one.learn(scripted_round(), rng(1))
     assert float(one.detector.threshold) != first
-    judged = one.state()["known"][~one.state()["poisoned"] & ~one.state()["learned"]]
-    assert len(judged) == 7 + 2  # every third of twenty, and those of the second round
+    clean, places = ~one.state()["poisoned"], one.state()["places"]
+    assert sorted(places[clean]) == sorted([*range(5)] * 4 + [NONE] * 2)  # twenty, and those of the second round
     fresh = watch()
     fresh.load_state(one.state())
     assert fresh.detector is not None
-    calibrate(fresh.detector, judged, QUICK.false_alarms)
+    calibrate(fresh.detector, one.state()["known"][clean], places[clean].astype(int), QUICK.false_alarms)
     assert float(fresh.detector.threshold) == float(one.detector.threshold)
 
 
@@ -129,7 +129,7 @@ def test_the_oldest_shadows_are_forgotten() -> None:
     one = watch(shadows=20, checks=15)
     for server_round in range(6):
         one.learn(scripted_round(), rng(server_round))
-    assert {len(one.state()[name]) for name in ("known", "poisoned", "learned")} == {2 * 20}
+    assert {len(one.state()[name]) for name in ("known", "poisoned", "places")} == {2 * 20}
 
 
 @pytest.mark.parametrize("rounds", [0, 1, 3])

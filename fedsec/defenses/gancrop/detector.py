@@ -3,9 +3,12 @@
 An encoder maps what is read of an update to the unit sphere, where poisoned models lie close together, clean ones too,
 and the two apart (formula 2); a classifier on top says which it is. Here several of them, begun from other weights, are
 asked, and their mean decides.
+
+The classifier reads what the encoder's last layer projects to the sphere, not the sphere itself, as is usual after
+contrastive learning (Chen et al., ICML 2020, section 4.2). On the sphere whatever looks poisoned looks equally so, and
+the few clean models that do leave no place for a threshold.
 """
 
-import itertools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,7 +27,10 @@ HIDDEN, EMBEDDING = 64, 16
 """Widths of the encoder."""
 
 MEMBERS = 5
-"""Encoders, each with its classifier."""
+"""Encoders, each with its classifier. Of the clean shadows each leaves out one part of so many, which judges it."""
+
+EVERY, NONE = -1, MEMBERS
+"""Places of shadows that every member learns from, as from the poisoned ones, and that none has learned from."""
 
 BLUR, FORGOTTEN = 1.0, 0.3
 """Standard deviations of the clean shadows by which features are blurred while it learns, anew in every step, and the
@@ -50,7 +56,7 @@ class DetectorOptions:
     steps: int = 300
     learning_rate: float = 3e-3
     weight_decay: float = 1e-2
-    false_alarms: float = 0.02
+    false_alarms: float = 0.05
 
 
 class Detector(nn.Module):
@@ -73,30 +79,34 @@ class Detector(nn.Module):
         self.register_buffer("usual", torch.zeros(MEMBERS))
         self.register_buffer("scale", torch.ones(MEMBERS))
         self.register_buffer("threshold", torch.zeros(()))
-        widths = (width, HIDDEN, EMBEDDING, 1)
-        self.weights = nn.ParameterList(
-            torch.empty(MEMBERS, i, o).uniform_(-(i**-0.5), i**-0.5, generator=generator)
-            for i, o in itertools.pairwise(widths)
-        )
-        self.biases = nn.ParameterList(torch.zeros(MEMBERS, 1, o) for o in widths[1:])
+        self.encoder, self.projection = _layer(width, HIDDEN, generator), _layer(HIDDEN, EMBEDDING, generator)
+        self.classifier = _layer(HIDDEN, 1, generator)
 
-    def embed(self, features: torch.Tensor) -> torch.Tensor:
-        """Return each member's representations (MEMBERS, n, EMBEDDING) of features (n, F), on the unit sphere."""
+    def represent(self, features: torch.Tensor) -> torch.Tensor:
+        """Return each member's representations (MEMBERS, n, HIDDEN) of features (n, F)."""
         standard = ((features - self.middle) / self.spread).clamp(-CLIPPED, CLIPPED)
-        hidden = F.relu(torch.baddbmm(self.biases[0], standard.expand(MEMBERS, -1, -1), self.weights[0]))
-        return F.normalize(torch.baddbmm(self.biases[1], hidden, self.weights[1]), dim=2)
+        return F.relu(_through(self.encoder, standard.expand(MEMBERS, -1, -1)))
 
-    def classify(self, embedded: torch.Tensor) -> torch.Tensor:
+    def project(self, represented: torch.Tensor) -> torch.Tensor:
+        """Return them on the unit sphere, (MEMBERS, n, EMBEDDING), where they are contrasted."""
+        return F.normalize(_through(self.projection, represented), dim=2)
+
+    def classify(self, represented: torch.Tensor) -> torch.Tensor:
         """Return each member's logits (MEMBERS, n) of its representations."""
-        return torch.baddbmm(self.biases[2], embedded, self.weights[2]).squeeze(2)
+        return _through(self.classifier, represented).squeeze(2)
+
+    def judge(self, features: torch.Tensor) -> torch.Tensor:
+        """Return how poisoned each model looks to each member, (MEMBERS, n), on one scale."""
+        return (self.classify(self.represent(features)) - self.usual[:, None]) / self.scale[:, None]
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Return how poisoned each model looks, (n,); above ``threshold`` it is called poisoned."""
-        logits = self.classify(self.embed(features))
-        return ((logits - self.usual[:, None]) / self.scale[:, None]).mean(0)
+        return self.judge(features).mean(0)
 
 
-def contrastive_loss(embedded: torch.Tensor, poisoned: torch.Tensor, temperature: float) -> torch.Tensor:
+def contrastive_loss(
+    embedded: torch.Tensor, poisoned: torch.Tensor, temperature: float, learned: torch.Tensor
+) -> torch.Tensor:
     """Return the contrastive loss of representations (n, k) on the unit sphere.
 
     Formula 2 of the paper, which its text does not show, speaks of distances of positive and of negative pairs and of a
@@ -108,66 +118,90 @@ def contrastive_loss(embedded: torch.Tensor, poisoned: torch.Tensor, temperature
 
     Args:
         embedded: (..., n, k) representations.
-        poisoned: (n,) bool, at least two of either kind.
+        poisoned: (n,) bool.
         temperature: tau.
+        learned: (..., n) bool, which models there are: of either kind two at least. The others do not count.
 
     Returns:
         The mean over models, (...).
     """
     similar = embedded @ embedded.mT / temperature
-    itself = torch.eye(len(poisoned), dtype=torch.bool, device=embedded.device)
-    logs = similar - torch.logsumexp(similar.masked_fill(itself, -torch.inf), dim=-1, keepdim=True)
-    positive = (poisoned[:, None] == poisoned[None, :]) & ~itself
-    return -(logs * positive).sum(-1).div(positive.sum(-1)).mean(-1)
+    others = learned[..., None, :] & ~torch.eye(len(poisoned), dtype=torch.bool, device=embedded.device)
+    logs = similar - torch.logsumexp(similar.masked_fill(~others, -torch.inf), dim=-1, keepdim=True)
+    positive = (poisoned[:, None] == poisoned[None, :]) & others
+    losses = -(logs * positive).sum(-1) / positive.sum(-1)
+    return (losses * learned).sum(-1) / learned.sum(-1)
 
 
-def train_detector(
-    features: Values, poisoned: Flags, held_out: Values, options: DetectorOptions, generator: torch.Generator
-) -> Detector:
+def deal(poisoned: Flags) -> NDArray[np.int64]:
+    """Return which member does not learn from each shadow (m,): of the clean ones each in turn, else :data:`EVERY`."""
+    places = np.full(len(poisoned), EVERY)
+    places[~poisoned] = np.arange((~poisoned).sum()) % MEMBERS
+    return places
+
+
+def unseen(places: NDArray[np.int64]) -> Flags:
+    """Return which shadows each member has not learned from, (MEMBERS, m), from their places (m,)."""
+    return np.asarray((places == np.arange(MEMBERS)[:, None]) | (places == NONE))
+
+
+def train_detector(features: Values, poisoned: Flags, options: DetectorOptions, generator: torch.Generator) -> Detector:
     """Return a detector trained on shadows.
+
+    Each member learns from the shadows that :func:`deal` does not keep from it, and those set the threshold.
 
     Args:
         features: (m, F) what is read of the shadows' updates.
-        poisoned: (m,) which of them are, at least two of either kind.
-        held_out: (h, F) of further clean shadows, by which the threshold is set; h >= 1.
+        poisoned: (m,) which of them are: two at least, and :data:`MEMBERS` clean ones.
         options: how to train.
         generator: draws the initial weights, and how features are blurred.
 
     Raises:
         ValueError: too few shadows of a kind.
     """
-    if min(int(poisoned.sum()), int((~poisoned).sum())) < 2 or not len(held_out):
+    if not enough(poisoned):
         raise ValueError(
-            f"the detector needs two poisoned and two clean shadows, and a clean one apart; got {int(poisoned.sum())}, "
-            f"{int((~poisoned).sum())} and {len(held_out)}."
+            f"the detector needs two poisoned and {MEMBERS} clean shadows; got {int(poisoned.sum())} and "
+            f"{int((~poisoned).sum())}."
         )
-    detector = _initial(features, poisoned, generator)
-    known, flags = torch.from_numpy(features).float(), torch.from_numpy(poisoned)
+    detector, places = _initial(features, poisoned, generator), deal(poisoned)
+    known, flags, learned = torch.from_numpy(features).float(), torch.from_numpy(poisoned), _learned(places)
     _descend(
-        detector, options, lambda: _loss(detector, _blurred(detector, known, generator), flags, options.temperature)
+        detector,
+        options,
+        lambda: _loss(detector, _blurred(detector, known, generator), flags, learned, options.temperature),
     )
     detector.eval()
-    calibrate(detector, held_out, options.false_alarms)
+    calibrate(detector, features[~poisoned], places[~poisoned], options.false_alarms)
     return detector
 
 
+def enough(poisoned: Flags) -> bool:
+    """Tell whether there are shadows enough of either kind to learn from."""
+    return int(poisoned.sum()) >= 2 and int((~poisoned).sum()) >= MEMBERS
+
+
 @torch.no_grad()
-def calibrate(detector: Detector, held_out: Values, false_alarms: float) -> None:
+def calibrate(detector: Detector, clean: Values, places: NDArray[np.int64], false_alarms: float) -> None:
     """Bring the members' logits to one scale, and set the threshold above which so few clean models are expected.
+
+    A shadow is judged by the members that have not learned from it, so all of them serve (cross-conformal prediction,
+    Vovk, *Annals of Mathematics and Artificial Intelligence* 74, 2015).
 
     Args:
         detector: changed in place.
-        held_out: (h, F) of clean shadows that it has not learned from, h >= 1.
+        clean: (h, F) of clean shadows.
+        places: (h,) of each, which member has not learned from it; :data:`NONE` has. One at least for every member.
         false_alarms: share of clean models that may lie above the threshold.
     """
-    logits = detector.classify(detector.embed(torch.from_numpy(held_out).float()))
-    spread = logits.std(1, correction=0)
-    detector.usual.copy_(logits.mean(1))
-    detector.scale.copy_(torch.where(spread > 0, spread, 1.0))
-    values = detector(torch.from_numpy(held_out).float()).double().numpy()
-    # Scores are bounded, for representations lie on a sphere: a normal distribution may reach beyond what any model
-    # scores, and then nobody would be called. The highest clean one is exceeded with a probability of 1 / (h + 1).
-    detector.threshold.fill_(min(upper_bound(values, false_alarms), float(values.max())))
+    read, judges = torch.from_numpy(clean).float(), unseen(places)
+    logits = detector.classify(detector.represent(read)).double().numpy()
+    for member, (row, judged) in enumerate(zip(logits, judges, strict=True)):
+        spread = float(row[judged].std())
+        detector.usual[member] = float(np.median(row[judged]))
+        detector.scale[member] = spread if spread > 0 else 1.0
+    judged = detector.judge(read).double().numpy()
+    detector.threshold.fill_(upper_bound((judged * judges).sum(0) / judges.sum(0), false_alarms))
 
 
 def upper_bound(values: Values, share: float) -> float:
@@ -206,6 +240,16 @@ def from_arrays(arrays: Mapping[str, NDArray[np.generic]]) -> Detector:
     return detector.eval()
 
 
+def _layer(inputs: int, outputs: int, generator: torch.Generator) -> nn.ParameterList:
+    """Return the weights (MEMBERS, inputs, outputs) and biases of a layer of every member."""
+    weights = torch.empty(MEMBERS, inputs, outputs).uniform_(-(inputs**-0.5), inputs**-0.5, generator=generator)
+    return nn.ParameterList([weights, torch.zeros(MEMBERS, 1, outputs)])
+
+
+def _through(layer: nn.ParameterList, values: torch.Tensor) -> torch.Tensor:
+    return torch.baddbmm(layer[1], values, layer[0])
+
+
 @torch.no_grad()
 def _initial(features: Values, poisoned: Flags, generator: torch.Generator) -> Detector:
     detector, clean = Detector(features.shape[1], generator), features[~poisoned]
@@ -220,12 +264,19 @@ def _blurred(detector: Detector, features: torch.Tensor, generator: torch.Genera
     return torch.where(forgotten, detector.middle.expand_as(features), blurred)
 
 
-def _loss(detector: Detector, features: torch.Tensor, poisoned: torch.Tensor, temperature: float) -> torch.Tensor:
-    embedded = detector.embed(features)
+def _loss(
+    detector: Detector, features: torch.Tensor, poisoned: torch.Tensor, learned: torch.Tensor, temperature: float
+) -> torch.Tensor:
+    represented = detector.represent(features)
     # The classifier does not shape the representation: the paper trains it on what contrast has learned.
-    logits, flags = detector.classify(embedded.detach()), poisoned.float().expand(MEMBERS, -1)
-    judged = F.binary_cross_entropy_with_logits(logits, flags, reduction="none").mean(1)
-    return (contrastive_loss(embedded, poisoned, temperature) + judged).sum()
+    logits, flags = detector.classify(represented.detach()), poisoned.float().expand(MEMBERS, -1)
+    judged = F.binary_cross_entropy_with_logits(logits, flags, learned.float(), reduction="none")
+    contrast = contrastive_loss(detector.project(represented), poisoned, temperature, learned)
+    return (contrast + judged.sum(1) / learned.sum(1)).sum()
+
+
+def _learned(places: NDArray[np.int64]) -> torch.Tensor:
+    return torch.from_numpy(~unseen(places))
 
 
 def _descend(detector: Detector, options: DetectorOptions, loss: Callable[[], torch.Tensor]) -> None:
