@@ -224,7 +224,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rate", type=float, default=0.1)
-    parser.add_argument("--alarms", type=float, default=0.05, help="share of clean shadows above the threshold (0.05)")
+    parser.add_argument("--alarms", type=float, default=0.03, help="share of clean shadows above the threshold (0.03)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--out", type=Path, help="folder that keeps what was found, as gancrop_DATASET_MODEL_ROUND.md")

@@ -115,6 +115,10 @@ class PublicData:
         classes: NDArray[np.int64] = self.logits_of(arrays, images).argmax(1).numpy()
         return classes
 
+    def accuracy_of(self, arrays: Arrays, most: int) -> float:
+        """Return the percent of the first ``most`` images that a network with these arrays classifies right."""
+        return 100.0 * float((self.classes_of(arrays, self.images[:most]) == self.labels[:most]).mean())
+
     def success_of(self, arrays: Arrays, trigger: RecoveredTrigger, most: int) -> float:
         """Return the percent of the first ``most`` images, those of the target aside, that a trigger turns, or NaN."""
         images, labels = self.images[:most], self.labels[:most]

@@ -35,8 +35,9 @@ FEWEST_HELD = 100
 FEW = 400
 """Public images, the held-out ones first, that serve to recover a trigger and to measure its success."""
 
-NARROW = 9
-"""Recoveries in a row that may try only the class that stood out in the one before."""
+REFINED, NARROW = 3, 9
+"""Recoveries in a row that try only the class that stood out in the one before: at first they make its trigger better,
+and then the trigger may stay as it is."""
 
 MOST_LOST = 3.0
 """Points of accuracy on the public images that a repaired model may lie below what it was before, or below the trusted
@@ -102,8 +103,9 @@ class Repairer:
     def find(self, suspect: Arrays, trusted: Arrays, generator: torch.Generator) -> Found:
         """Return the triggers of a suspect model.
 
-        Where the class that stood out before still does, no other is tried, but for every tenth time. A search can fail
-        by chance: then the last trigger that stood out is tried as it is, and is forgotten if it does so no more.
+        Where the class that stood out before still does, no other is tried, but for every tenth time; and nothing is
+        searched at all where its trigger, several times refined, still works as well as is wanted. A search can fail by
+        chance: then the trigger that stood out last is tried as it is, and is forgotten if it does so no more.
 
         Args:
             suspect: its arrays.
@@ -112,8 +114,13 @@ class Repairer:
         """
         if problem := self._hopeless(suspect):
             return Found(None, {"outcome": f"left out: {problem}"})
-        report: dict[str, Any] = {"steps": self._steps()}
-        recovery = self._search(suspect, trusted, generator)
+        refined = REFINED <= self.narrow < NARROW
+        recovery = self._recalled(suspect, trusted, 100.0 * self.recovery.wanted) if refined else None
+        report: dict[str, Any] = {"steps": self._steps() if recovery is None else 0}
+        if recovery is not None:
+            self.narrow += 1
+        else:
+            recovery = self._search(suspect, trusted, generator)
         if recovery is None or recovery.target is None:
             recovery = self._recalled(suspect, trusted) or recovery
         self.known = None if recovery is None else recovery.outstanding
@@ -186,13 +193,15 @@ class Repairer:
         self.maker = None if found is None or found.target is None else maker
         return found
 
-    def _recalled(self, suspect: Arrays, trusted: Arrays) -> Recovery | None:
-        """Return the last trigger that stood out, if it fools this suspect far more than the trusted model."""
+    def _recalled(self, suspect: Arrays, trusted: Arrays, least: float = 0.0) -> Recovery | None:
+        """Return the trigger that stood out last, if it fools this suspect, by ``least`` percent of the images, and the
+        trusted model far less.
+        """
         if self.known is None:
             return None
         success, before = (self.public.success_of(arrays, self.known, FEW) for arrays in (suspect, trusted))
         again = replace(self.known, success=success, before=before)
-        return Recovery((again,), np.zeros(1), again.target) if fools_far_more(again) else None
+        return Recovery((again,), np.zeros(1), again.target) if success >= least and fools_far_more(again) else None
 
     def _recover(
         self,

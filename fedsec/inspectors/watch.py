@@ -33,10 +33,10 @@ from fedsec.strategies.layout import Layout
 
 DETECTOR = "detector."
 
-KEPT = {"known", "poisoned", "places", "called", "recent"}
+KEPT = {"known", "poisoned", "places", "called", "recent", "learned at"}
 """Arrays of a state, beside those of the detector."""
 
-WINDOW, FEWEST = 24, 8
+WINDOW, FEWEST = 24, 12
 """Shadows of the last rounds by which the detector is judged, at most and at least."""
 
 MANY = 10
@@ -45,6 +45,11 @@ MANY = 10
 WRONG = 0.5
 """Share of these, of the clean or of the poisoned ones, that it may get wrong before it has aged. There are a dozen of
 either kind at most, and a detector that misses a fifth of all seldom misses more than half of so few."""
+
+
+MOVED, ASKED = 10.0, 1000
+"""Points by which the accuracy of the model that clients start from may change before the detector has aged, and public
+images on which it is measured: the updates of a model that has just begun to learn are unlike those of a later one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +62,8 @@ class WatchOptions:
         detector: how the detector is trained.
     """
 
-    shadows: int = 160
-    checks: int = 4
+    shadows: int = 96
+    checks: int = 2
     detector: DetectorOptions = field(default_factory=DetectorOptions)
 
 
@@ -78,18 +83,22 @@ class Watch:
         self._places: IntVector = np.empty(0, np.int64)  # which member of the detector has not learned from each
         self._called: BoolVector = np.empty(0, bool)  # by the detector of when each was made
         self._clients: tuple[Inspected, Vector] | None = None
+        self._accuracy = self._learned_at = 0.0  # of the model that was sent, now and when the detector was trained
         self._recent = 0  # of the known ones, how many, at the end, were made since it was trained
 
     def learn(self, seen: Inspected, rng: np.random.Generator) -> dict[str, Any]:
         """Train shadows of a round, and the detector if it is new or has aged; return what was done, for the record."""
+        self._accuracy = self.maker.public.accuracy_of(seen.layout.sent, ASKED)
         if self.detector is None:  # and where no backdoor took on the last model, one may on this
             made = self._make(seen, self.options.shadows // (2 if len(self._known) else 1), rng)
             return {"trained": self._train(rng), "shadows": made}
         made = self._make(seen, self.options.checks, rng)
         self._recent = min(self._recent + made, WINDOW)
         missed, alarms = self._wrong()
-        about: dict[str, Any] = {"check": {"missed": missed, "false_alarms": alarms, "of": self._recent}}
-        if self._recent >= FEWEST and max(missed, alarms) > WRONG:
+        moved = abs(self._accuracy - self._learned_at)
+        check = {"missed": missed, "false_alarms": alarms, "of": self._recent, "moved": moved}
+        about: dict[str, Any] = {"check": check}
+        if moved > MOVED or (self._recent >= FEWEST and max(missed, alarms) > WRONG):
             made += self._make(seen, self.options.shadows // 2, rng)
             about["trained"] = self._train(rng)
         elif made:
@@ -114,6 +123,7 @@ class Watch:
             "places": self._places,
             "called": self._called,
             "recent": np.array([self._recent]),
+            "learned at": np.array([self._learned_at]),
         }
 
     def load_state(self, state: Mapping[str, NDArray[np.generic]]) -> None:
@@ -128,7 +138,7 @@ class Watch:
         self.detector = from_arrays(trained) if trained else None
         self._known, self._poisoned = state["known"].astype(np.float64), state["poisoned"].astype(bool)
         self._places, self._called = state["places"].astype(np.int64), state["called"].astype(bool)
-        self._recent = int(state["recent"][0])
+        self._recent, self._learned_at = int(state["recent"][0]), float(state["learned at"][0])
 
     def _of_clients(self, seen: Inspected) -> Vector:
         """Return what is read of the clients' models; once in a round, and forgotten with its last use."""
@@ -167,7 +177,7 @@ class Watch:
         self._places = deal(self._poisoned)
         generator = torch.Generator().manual_seed(int(rng.integers(2**63 - 1)))
         self.detector = train_detector(self._known, self._poisoned, self.options.detector, generator)
-        self._recent = 0
+        self._recent, self._learned_at = 0, self._accuracy
         return True
 
     def _wrong(self) -> tuple[float, float]:

@@ -31,10 +31,10 @@ class Gancrop(InspectingStrategy):
     def __init__(
         self,
         *,
-        shadows: int = 160,
-        checks: int = 4,
+        shadows: int = 96,
+        checks: int = 2,
         repair: Repair = "average",
-        false_alarms: float = 0.05,
+        false_alarms: float = 0.03,
         recovery_steps: int = 200,
         unlearning_epochs: int = 2,
         **options: Unpack[StrategyOptions],

@@ -9,7 +9,7 @@ import torch
 
 from fedsec.defenses.gancrop.recovery import RecoveryOptions
 from fedsec.defenses.gancrop.unlearning import UnlearningOptions
-from fedsec.inspectors.repair import NARROW, Repaired, Repairer
+from fedsec.inspectors.repair import NARROW, REFINED, Repaired, Repairer
 from fedsec.strategies.inspecting import Arrays
 from tests.backdoored import TARGET, measured, public, trained
 from tests.inspectors.rounds import arrays_of
@@ -135,12 +135,26 @@ def test_state_brings_back_what_the_next_repair_goes_on_from(found: bool) -> Non
 def test_where_the_same_class_stands_out_again_no_other_is_tried_but_for_every_tenth_time() -> None:
     one = Repairer(public(), RECOVERY, UNLEARNING, warm_steps=20)
     draws = torch.Generator().manual_seed(0)
-    tried = []
+    tried, steps = [], []
     for _ in range(NARROW + 3):
         found = one.find(arrays_of(True), arrays_of(False), draws)
         assert found.report["target"] == TARGET
         tried.append(found.report["tried"])
+        steps.append(found.report["steps"])
     assert tried == [10, *[1] * NARROW, 10, 1]
+    assert steps[: REFINED + 1] == [RECOVERY.steps, *[20] * REFINED]
+    assert set(steps[REFINED + 1 : NARROW + 1]) <= {0, 20}  # nothing is searched while the trigger works as wanted
+    assert steps[-2:] == [20, 20]
+
+
+def test_a_refined_trigger_that_works_too_seldom_is_refined_again() -> None:
+    one = Repairer(public(), RECOVERY, UNLEARNING, warm_steps=20)
+    draws = torch.Generator().manual_seed(0)
+    one.find(arrays_of(True), arrays_of(False), draws)
+    for wanted, steps in ((0.5, 0), (1.01, 20)):
+        one.narrow, one.recovery = REFINED, replace(RECOVERY, wanted=wanted)
+        assert one.find(arrays_of(True), arrays_of(False), draws).report["steps"] == steps
+        assert one.narrow == REFINED + 1
 
 
 def test_a_model_without_the_known_trigger_has_all_classes_tried_and_the_trigger_is_forgotten() -> None:

@@ -53,10 +53,10 @@ class DetectorOptions:
     """
 
     temperature: float = 0.5
-    steps: int = 300
+    steps: int = 150
     learning_rate: float = 3e-3
     weight_decay: float = 1e-2
-    false_alarms: float = 0.05
+    false_alarms: float = 0.03
 
 
 class Detector(nn.Module):
