@@ -8,10 +8,11 @@ import pytest
 
 from fedsec.defenses.gancrop.detector import NONE, DetectorOptions, calibrate
 from fedsec.inspectors.shadows import ShadowMaker, ShadowRound
-from fedsec.inspectors.watch import FEWEST, WINDOW, WRONG, Watch, WatchOptions, places
+from fedsec.inspectors.watch import FEWEST, MOVED, WINDOW, WRONG, Watch, WatchOptions, places
 from fedsec.strategies.inspecting import Inspected
 from fedsec.training.classifier import TrainingSettings
-from tests.backdoored import public
+from fedsec.training.parameters import get_arrays
+from tests.backdoored import network, public
 from tests.inspectors.rounds import arrays_of, moved, round_of
 
 QUICK = DetectorOptions(steps=30)
@@ -84,11 +85,23 @@ def test_one_that_misses_poisoned_shadows_is_trained_anew_once_there_are_enough_
     one = watch()
     one.learn(scripted_round(), rng())
     one.maker = watch(heavy=0.0).maker  # from now on a poisoned one looks like a clean one
-    reports = [one.learn(scripted_round(), rng(server_round)) for server_round in range(1, 3)]
-    assert 4 < FEWEST <= 8
-    assert [report.get("trained") for report in reports] == [None, True]
-    assert reports[1]["check"]["missed"] > WRONG
-    assert reports[1]["shadows"] == 4 + 20
+    reports = [one.learn(scripted_round(), rng(server_round)) for server_round in range(1, 4)]
+    assert 8 < FEWEST <= 12
+    assert [report.get("trained") for report in reports] == [None, None, True]
+    assert reports[2]["check"]["missed"] > WRONG
+    assert reports[2]["shadows"] == 4 + 20
+
+
+def test_one_of_a_model_that_was_far_less_accurate_is_trained_anew_at_once_and_only_then() -> None:
+    one, moves = watch(), []
+    untrained = get_arrays(network())
+    one.learn(round_of([moved(untrained, seed, 0.01) for seed in range(7)], untrained), rng())
+    for server_round in (1, 2):
+        report = one.learn(scripted_round(), rng(server_round))
+        moves.append(report["check"]["moved"])
+        assert report.get("trained") == (True if server_round == 1 else None)
+    assert moves[0] > MOVED
+    assert moves[1] == 0.0
 
 
 def test_clean_shadows_of_every_round_set_the_threshold_anew() -> None:
