@@ -18,11 +18,8 @@ from fedsec.defenses.gancrop.trigger import overlap
 from fedsec.defenses.gancrop.unlearning import UnlearningOptions
 from fedsec.defenses.neural_cleanse import flag_targets, neural_cleanse
 from fedsec.defenses.updates import Vector
-from fedsec.inspectors.repair import Repairer
+from fedsec.inspectors.repair import FEW, Repairer
 from fedsec.training.shadows import Shadow
-
-FEW = 1000
-"""Public images that Neural Cleanse searches with, as many as GANcrop's generator."""
 
 EVERY_CLASS, POISONED = "every poisoned one but of one source", "every poisoned one"
 """Rows of several kinds at once: those whose trigger turns every class, and all with a backdoor."""

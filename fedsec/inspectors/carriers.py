@@ -42,7 +42,7 @@ class Carriers:
         A client with many images of the target's class has a model that takes much for it, stamped or not. The last
         trigger's answer is kept, and so is what the models make of the images as they are.
         """
-        if self._tried is None or self._tried[0] is not trigger:
+        if self._tried is None or not _same(self._tried[0], trigger):
             others = self.public.labels[:TRIED] != trigger.target
             images = self.public.images[:TRIED][others]
             if self._clean is None:
@@ -56,6 +56,11 @@ class Carriers:
     def _classes(self, images: NDArray[np.uint8]) -> NDArray[np.int64]:
         models = (self.seen.model_of(row) for row in range(len(self.seen.updates)))
         return np.stack([self.public.classes_of(arrays, images) for arrays in models])
+
+
+def _same(one: RecoveredTrigger, other: RecoveredTrigger) -> bool:
+    """Tell whether one is the other, or the same recalled: what it does to whom may be written anew."""
+    return one.target == other.target and one.mask is other.mask and one.pattern is other.pattern
 
 
 def carry(found: Vector) -> BoolVector:

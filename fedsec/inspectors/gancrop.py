@@ -144,14 +144,14 @@ class GancropInspector:
         """
         if found is None:
             return [], []
-        together = self.options.repair == "average" and _outstanding(found)
+        together = self.options.repair == "average" and _outstanding(found) is not None
         explained = suspects & carry(carried) if together else suspects
         others = suspects & ~explained
         groups, idle = ([_Group(explained, found)], []) if explained.any() else ([], [found])
         if others.sum() >= max(SEVERAL, TENTH * len(others)):
             fresh = Repairer(self.public, self.options.recovery, self.options.unlearning, self.options.recovery.steps)
             other = fresh.find(averages.model(others), trusted, _generator(rng))
-            if _outstanding(other):
+            if _outstanding(other) is not None:
                 groups.append(_Group(others, other))
             else:
                 idle.append(other)
@@ -165,12 +165,13 @@ class GancropInspector:
             groups = [_Group(np.arange(len(averages.lengths)) == row, None) for row in rows]
         repairs = []
         for group in groups:
-            found = group.found or self._find(averages, group.chosen, trusted, rng)
-            if found is not None:
-                repaired = self.repairer.repair(averages.model(group.chosen), found, _generator(rng))
-                clients = [int(node) for node in averages.seen.updates.node_ids[group.chosen]]
-                report = repaired.report | {"clients": clients}
-                repairs.append(_Repair(group.chosen, repaired.arrays, report, _outstanding(found)))
+            model = averages.model(group.chosen)
+            # What one suspect alone is searched for is not what the round is remembered for.
+            found = group.found or self.repairer.apart().find(model, trusted, _generator(rng))
+            repaired = self.repairer.repair(model, found, _generator(rng))
+            clients = [int(node) for node in averages.seen.updates.node_ids[group.chosen]]
+            report = repaired.report | {"clients": clients}
+            repairs.append(_Repair(group.chosen, repaired.arrays, report, _outstanding(found)))
         return repairs
 
 
@@ -189,7 +190,7 @@ class _Repair:
     chosen: BoolVector
     arrays: Arrays | None
     report: dict[str, Any]
-    triggers: list[RecoveredTrigger]
+    trigger: RecoveredTrigger | None
 
 
 def candidates(scores: Vector) -> BoolVector:
@@ -214,10 +215,9 @@ def least_suspicious(scores: Vector) -> BoolVector:
     return chosen
 
 
-def _outstanding(found: Found | None) -> list[RecoveredTrigger]:
+def _outstanding(found: Found) -> RecoveredTrigger | None:
     """Return the trigger that stands out in what was found, if one does."""
-    trigger = None if found is None or found.recovery is None else found.recovery.outstanding
-    return [] if trigger is None else [trigger]
+    return None if found.recovery is None else found.recovery.outstanding
 
 
 def _generator(rng: np.random.Generator) -> torch.Generator:
@@ -246,12 +246,15 @@ def _findings(
     models: dict[str, Arrays] = {}
     if clean.any():
         models["benign"] = seen.rebuild(benign, clean)
-    behind = np.any([clean, *(repair.chosen for repair in used)], axis=0) if not clean.any() else clean
+    behind = clean if clean.any() else np.any([clean, *(repair.chosen for repair in used)], axis=0)
     if mended:
         repaired = np.average(mended, axis=0, weights=counts).astype(np.float32)
         models["repaired"] = seen.rebuild(repaired, np.any([repair.chosen for repair in used], axis=0))
-    triggers = {trigger.target: trigger for repair in reversed(repairs) for trigger in repair.triggers}.values()
-    named = {"trigger" if place == 0 else f"trigger-{place + 1}": trigger for place, trigger in enumerate(triggers)}
+    triggers: dict[int, RecoveredTrigger] = {}
+    for repair in repairs:
+        if repair.trigger is not None:
+            triggers.setdefault(repair.trigger.target, repair.trigger)
+    named = {"trigger" if place == 0 else f"trigger-{place + 1}": one for place, one in enumerate(triggers.values())}
     images = {name: picture(trigger) for name, trigger in named.items()}
     masks = {name: trigger.mask for name, trigger in named.items()}
     return Findings(Verdict(delta, weights, scores), report, models, images, masks, behind)

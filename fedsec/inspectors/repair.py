@@ -5,6 +5,7 @@ model in which no trigger stands out, where the paper always unlearns something:
 triggers, and a backdoor that the search cannot find would go into the average with the repaired model.
 """
 
+import copy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -87,7 +88,7 @@ class Repairer:
     Attributes:
         maker: the generator of triggers, where the last recovery found something.
         known: the trigger that stood out last time.
-        narrow: how many recoveries in a row tried only its class.
+        narrow: how many recoveries in a row tried only its class, or it alone.
     """
 
     def __init__(
@@ -116,13 +117,14 @@ class Repairer:
             return Found(None, {"outcome": f"left out: {problem}"})
         refined = REFINED <= self.narrow < NARROW
         recovery = self._recalled(suspect, trusted, 100.0 * self.recovery.wanted) if refined else None
-        report: dict[str, Any] = {"steps": self._steps() if recovery is None else 0}
+        steps = 0
         if recovery is not None:
             self.narrow += 1
         else:
-            recovery = self._search(suspect, trusted, generator)
+            recovery, steps = self._search(suspect, trusted, generator)
         if recovery is None or recovery.target is None:
             recovery = self._recalled(suspect, trusted) or recovery
+        report: dict[str, Any] = {"steps": steps}
         self.known = None if recovery is None else recovery.outstanding
         if recovery is None:
             return Found(None, report | {"outcome": "left out: the recovery did not converge"})
@@ -151,6 +153,12 @@ class Repairer:
         outcome = _outcome(loss, min(before, found.trusted_accuracy), after["accuracy_after"], after["success_after"])
         return Repaired(None if outcome.startswith("left out") else arrays, report | after | {"outcome": outcome})
 
+    def apart(self) -> "Repairer":
+        """Return one that goes on from here, and leaves this one as it is."""
+        other = Repairer(self.public, self.recovery, self.unlearning, self.warm_steps)
+        other.maker, other.known, other.narrow = copy.deepcopy(self.maker), self.known, self.narrow
+        return other
+
     def state(self) -> dict[str, NDArray[np.generic]]:
         """Return the generator of triggers, and the last trigger that stood out."""
         made = {} if self.maker is None else get_arrays(self.maker)
@@ -178,20 +186,24 @@ class Repairer:
         maker = TriggerGenerator((channels, height, width), self.public.num_classes, generator)
         return maker.to(self.public.device)
 
-    def _search(self, suspect: Arrays, trusted: Arrays, generator: torch.Generator) -> Recovery | None:
-        """Return what is recovered by trying the class that stood out before, else all; ``None`` if it diverges."""
+    def _search(self, suspect: Arrays, trusted: Arrays, generator: torch.Generator) -> tuple[Recovery | None, int]:
+        """Return what is recovered by trying the class that stood out before, else all, ``None`` if it diverges; and in
+        how many steps.
+        """
+        taken = 0
         if self.maker is not None and self.known is not None and self.narrow < NARROW:
+            taken = self.warm_steps
             found = self._recover(self.maker, suspect, trusted, generator, self.known.target)
             if found is None or found.target is not None:
                 self.narrow += 1
-                return found
+                return found, taken
             self.maker = None  # it knows another trigger, and would not come away from it
-        self.narrow = 0
+        self.narrow, taken = 0, taken + self._steps()
         maker = self.maker or self._new_maker(generator)
         found = self._recover(maker, suspect, trusted, generator)
         # From where it found nothing it would not come away.
         self.maker = None if found is None or found.target is None else maker
-        return found
+        return found, taken
 
     def _recalled(self, suspect: Arrays, trusted: Arrays, least: float = 0.0) -> Recovery | None:
         """Return the trigger that stood out last, if it fools this suspect, by ``least`` percent of the images, and the

@@ -16,7 +16,8 @@ from fedsec.training.classifier import TrainingSettings
 from fedsec.training.shadows import Shadow, draw_clean, poison, train_shadows
 
 TOOK = 50.0
-"""Percent of stamped images that a poisoned shadow must take for its target; one that does not is clean or nothing."""
+"""Percent of images that a poisoned shadow must take for its target once stamped, and not before. One that does not is
+clean or nothing; one that takes every image for its target has no backdoor."""
 
 TOGETHER = 32
 """Shadows that are trained before what counts of them is kept and the models are dropped."""
@@ -110,5 +111,8 @@ class ShadowMaker:
         mask = torch.from_numpy(shadow.trigger.mask * np.float32(shadow.trigger.opacity)).to(images.device)
         pattern = torch.from_numpy(shadow.trigger.pattern).to(images.device)
         network = self.public.load(arrays)
-        rate = success_rate(network, images[chosen], labels[chosen], mask, pattern, shadow.target)
-        return rate >= TOOK  # NaN, where there is no such image, is no success
+        stamped, before = (
+            success_rate(network, images[chosen], labels[chosen], laid, pattern, shadow.target)
+            for laid in (mask, torch.zeros_like(mask))
+        )
+        return stamped - before >= TOOK  # NaN, where there is no such image, is no success

@@ -1,8 +1,8 @@
-"""The detector on duty: trained once on shadows, checked in every round, refreshed when it has aged.
+"""The detector on duty: trained on shadows, checked in every round, trained anew when it has aged.
 
 The paper (section 3.1) trains its detector on the server and does not say when. The model that clients start from
 changes from round to round, and with it what a clean update looks like. So what is read of an update is measured from
-the median of its round, which an honest majority decides: a detector of round 2 tells the models of round 12 apart.
+the median of its round, which an honest majority decides: once the model learns slowly, a detector stays good for long.
 """
 
 from collections.abc import Mapping
@@ -36,16 +36,15 @@ DETECTOR = "detector."
 KEPT = {"known", "poisoned", "places", "called", "recent", "learned at"}
 """Arrays of a state, beside those of the detector."""
 
-WINDOW, FEWEST = 24, 12
-"""Shadows of the last rounds by which the detector is judged, at most and at least."""
+WINDOW, FEWEST = 24, 6
+"""Shadows of the last rounds by which the detector is judged, at most, and of a kind at least."""
 
 MANY = 10
 """Clean shadows whose median is that of clean models."""
 
 WRONG = 0.5
-"""Share of these, of the clean or of the poisoned ones, that it may get wrong before it has aged. There are a dozen of
-either kind at most, and a detector that misses a fifth of all seldom misses more than half of so few."""
-
+"""Share of a kind that it may get wrong before it has aged. There are a dozen at most: who misses a fifth of all
+seldom misses more than half of so few."""
 
 MOVED, ASKED = 10.0, 1000
 """Points by which the accuracy of the model that clients start from may change before the detector has aged, and public
@@ -98,7 +97,7 @@ class Watch:
         moved = abs(self._accuracy - self._learned_at)
         check = {"missed": missed, "false_alarms": alarms, "of": self._recent, "moved": moved}
         about: dict[str, Any] = {"check": check}
-        if moved > MOVED or (self._recent >= FEWEST and max(missed, alarms) > WRONG):
+        if moved > MOVED or max(missed, alarms) > WRONG:
             made += self._make(seen, self.options.shadows // 2, rng)
             about["trained"] = self._train(rng)
         elif made:
@@ -107,12 +106,12 @@ class Watch:
         return about | {"shadows": made}
 
     def scores(self, seen: Inspected) -> Vector:
-        """Return how far each client's model is above the detector's threshold; 0 for all while there is none."""
+        """Return how far each client's model is above the threshold, at most half of them; 0 without a detector."""
         if self.detector is None:
             return np.zeros(len(seen.updates))
         read = self._of_clients(seen)
         self._clients = None
-        return scores(self.detector, read - np.median(read, axis=0))
+        return at_most_half(scores(self.detector, read - np.median(read, axis=0)))
 
     def state(self) -> dict[str, NDArray[np.generic]]:
         """Return the detector and what it learned from."""
@@ -181,12 +180,26 @@ class Watch:
         return True
 
     def _wrong(self) -> tuple[float, float]:
-        """Return the shares of the recent poisoned shadows that were missed, and of the clean ones that were not."""
-        if not self._recent:
-            return 0.0, 0.0
-        called, poisoned = self._called[-self._recent :], self._poisoned[-self._recent :]
-        missed = float(np.mean(~called[poisoned])) if poisoned.any() else 0.0
-        return missed, float(np.mean(called[~poisoned])) if (~poisoned).any() else 0.0
+        """Return the shares of the recent poisoned shadows that were missed, and of the clean ones that were not; 0 of
+        a kind of which there are too few to tell.
+        """
+        first = len(self._called) - self._recent
+        called, poisoned = self._called[first:], self._poisoned[first:]
+        missed, alarms = ~called[poisoned], called[~poisoned]
+        return _share(missed), _share(alarms)
+
+
+def _share(wrong: BoolVector) -> float:
+    return float(wrong.mean()) if len(wrong) >= FEWEST else 0.0
+
+
+def at_most_half(values: Vector) -> Vector:
+    """Return scores (n,) of which no more than half of the models have one above 0.
+
+    Most clients are honest: where more are called, the detector does not fit the round, and the order still tells most.
+    """
+    middle = np.sort(values)[max(0, (len(values) + 1) // 2 - 1)]
+    return np.asarray(values - max(0.0, float(middle)))
 
 
 def places(layout: Layout) -> dict[str, tuple[slice, tuple[int, ...]]]:

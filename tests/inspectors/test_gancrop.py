@@ -20,7 +20,7 @@ from fedsec.strategies.gancrop import Gancrop
 from fedsec.strategies.inspecting import Arrays, Findings, Inspected
 from fedsec.training.classifier import TrainingSettings
 from fedsec.training.parameters import get_arrays
-from tests.backdoored import OTHER_TARGET, TARGET, TRIGGER, measured, public, trained_otherwise
+from tests.backdoored import OTHER_TARGET, OTHER_TRIGGER, TARGET, TRIGGER, measured, public, trained_otherwise
 from tests.inspectors.rounds import arrays_of, moved, round_of
 
 SETTINGS = TrainingSettings(epochs=1, batch_size=16, learning_rate=0.05)
@@ -29,6 +29,7 @@ OPTIONS = GancropOptions(
     RecoveryOptions(steps=600, batch_size=8),
     UnlearningOptions(epochs=4),
 )
+CROSSED = {"trigger": OTHER_TRIGGER, "trigger-2": TRIGGER}
 QUICK = replace(OPTIONS, recovery=RecoveryOptions(steps=3, batch_size=4), unlearning=UnlearningOptions(epochs=1))
 
 
@@ -173,7 +174,21 @@ def test_each_suspect_can_be_repaired_by_itself_from_its_own_trigger() -> None:
     findings = inspected(told([4, 5], replace(OPTIONS, repair="each")), round_of(models))
     assert [repair["clients"] for repair in findings.report["repairs"]] == [[14], [15]]
     assert [repair["target"] for repair in findings.report["repairs"]] == [TARGET, OTHER_TARGET]
-    assert set(findings.images) == set(findings.masks) == {"trigger", "trigger-2"}
+    assert list(findings.images) == list(findings.masks) == ["trigger", "trigger-2"]
+    for name, trigger in (("trigger", TRIGGER), ("trigger-2", OTHER_TRIGGER)):
+        own, crossed = (overlap(findings.masks[name], one.mask) for one in (trigger, CROSSED[name]))
+        assert own > crossed
+
+
+def test_an_honest_suspect_that_is_repaired_by_itself_does_not_make_the_trigger_forgotten() -> None:
+    clean, bad = arrays_of(False), arrays_of(True)
+    models = [*(moved(clean, seed) for seed in range(9)), moved(bad, 20), moved(bad, 21), moved(clean, 22)]
+    inspector = told([9, 10, 11], replace(OPTIONS, repair="each"))
+    findings = inspected(inspector, round_of(models))
+    assert [repair["target"] for repair in findings.report["repairs"]] == [TARGET, TARGET, None]
+    assert inspector.repairer.known is not None
+    assert inspector.repairer.known.target == TARGET
+    assert inspector.repairer.maker is not None
 
 
 def test_suspects_can_be_left_out() -> None:

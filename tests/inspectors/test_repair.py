@@ -20,7 +20,7 @@ UNLEARNING = UnlearningOptions(epochs=4)
 
 
 def repairer(recovery: RecoveryOptions = QUICK, unlearning: UnlearningOptions = UNLEARNING) -> Repairer:
-    return Repairer(public(), recovery, unlearning, warm_steps=2)
+    return Repairer(public(), recovery, unlearning, warm_steps=20)
 
 
 def repaired(one: Repairer, suspect: Arrays, seed: int = 0, trusted: Arrays | None = None) -> Repaired:
@@ -126,7 +126,7 @@ def test_state_brings_back_what_the_next_repair_goes_on_from(found: bool) -> Non
     other.load_state(state)
     assert (one.known is not None) == (other.known is not None) == bool(state) == found
     first, second = (repaired(which, arrays_of(True), seed=1) for which in (one, other))
-    assert first.report["steps"] == (2 if found else QUICK.steps)
+    assert first.report["steps"] == (20 if found else QUICK.steps)
     assert same(first, second)
     other.load_state({})
     assert other.state() == {}

@@ -56,7 +56,7 @@ class DetectorOptions:
     steps: int = 150
     learning_rate: float = 3e-3
     weight_decay: float = 1e-2
-    false_alarms: float = 0.03
+    false_alarms: float = 0.05
 
 
 class Detector(nn.Module):
@@ -71,13 +71,9 @@ class Detector(nn.Module):
         super().__init__()
         self.middle: torch.Tensor
         self.spread: torch.Tensor
-        self.usual: torch.Tensor
-        self.scale: torch.Tensor
         self.threshold: torch.Tensor
         self.register_buffer("middle", torch.zeros(width))
         self.register_buffer("spread", torch.ones(width))
-        self.register_buffer("usual", torch.zeros(MEMBERS))
-        self.register_buffer("scale", torch.ones(MEMBERS))
         self.register_buffer("threshold", torch.zeros(()))
         self.encoder, self.projection = _layer(width, HIDDEN, generator), _layer(HIDDEN, EMBEDDING, generator)
         self.classifier = _layer(HIDDEN, 1, generator)
@@ -95,13 +91,9 @@ class Detector(nn.Module):
         """Return each member's logits (MEMBERS, n) of its representations."""
         return _through(self.classifier, represented).squeeze(2)
 
-    def judge(self, features: torch.Tensor) -> torch.Tensor:
-        """Return how poisoned each model looks to each member, (MEMBERS, n), on one scale."""
-        return (self.classify(self.represent(features)) - self.usual[:, None]) / self.scale[:, None]
-
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Return how poisoned each model looks, (n,); above ``threshold`` it is called poisoned."""
-        return self.judge(features).mean(0)
+        return self.classify(self.represent(features)).mean(0)
 
 
 def contrastive_loss(
@@ -183,7 +175,7 @@ def enough(poisoned: Flags) -> bool:
 
 @torch.no_grad()
 def calibrate(detector: Detector, clean: Values, places: NDArray[np.int64], false_alarms: float) -> None:
-    """Bring the members' logits to one scale, and set the threshold above which so few clean models are expected.
+    """Set the threshold above which so few clean models are expected.
 
     A shadow is judged by the members that have not learned from it, so all of them serve (cross-conformal prediction,
     Vovk, *Annals of Mathematics and Artificial Intelligence* 74, 2015).
@@ -191,17 +183,12 @@ def calibrate(detector: Detector, clean: Values, places: NDArray[np.int64], fals
     Args:
         detector: changed in place.
         clean: (h, F) of clean shadows.
-        places: (h,) of each, which member has not learned from it; :data:`NONE` has. One at least for every member.
+        places: (h,) of each, which member has not learned from it, or :data:`NONE`.
         false_alarms: share of clean models that may lie above the threshold.
     """
-    read, judges = torch.from_numpy(clean).float(), unseen(places)
-    logits = detector.classify(detector.represent(read)).double().numpy()
-    for member, (row, judged) in enumerate(zip(logits, judges, strict=True)):
-        spread = float(row[judged].std())
-        detector.usual[member] = float(np.median(row[judged]))
-        detector.scale[member] = spread if spread > 0 else 1.0
-    judged = detector.judge(read).double().numpy()
-    detector.threshold.fill_(upper_bound((judged * judges).sum(0) / judges.sum(0), false_alarms))
+    judges = unseen(places)
+    logits = detector.classify(detector.represent(torch.from_numpy(clean).float())).double().numpy()
+    detector.threshold.fill_(upper_bound((logits * judges).sum(0) / judges.sum(0), false_alarms))
 
 
 def upper_bound(values: Values, share: float) -> float:

@@ -57,7 +57,7 @@ def _of_matrix(weights: Values, shape: Shape) -> list[Values]:
     incoming = np.linalg.norm(weights, axis=1)
     if len(shape) > 2:
         incoming = np.linalg.norm(incoming.reshape(len(weights), shape[1], math.prod(shape[2:])), axis=2)
-    read = [*_peaks(outgoing)]
+    read = _peaks(outgoing) if outgoing.shape[1] > 1 else []
     return [*read, *_peaks(incoming)] if incoming.shape[1] >= SMALLEST else read
 
 

@@ -161,14 +161,14 @@ def judge(triggers: Sequence[RecoveredTrigger], outlier: float) -> Recovery:
 
     It fools the suspect, by a mask that is small: compared with other classes', as in Neural Cleanse, or compared with
     the image, as for a pattern over all of it, which no small mask makes. And where there is a trusted model it fools
-    that one far less: natural triggers, which every model has, fool both.
+    that one far less: natural triggers, which every model has, fool both. A class that is tried alone stood out before.
     """
     sizes = np.array([trigger.size for trigger in triggers])
     fools = np.array([is_trigger(trigger) for trigger in triggers])
     indices = np.where(fools, anomaly_indices(sizes), 0.0)
     lifts = np.array([trigger.success - trigger.before for trigger in triggers])
     compared = np.isfinite(lifts)
-    small = (indices >= outlier) | (compared & (sizes <= SMALL * triggers[0].mask.size))
+    small = (indices >= outlier) | (compared & (sizes <= SMALL * triggers[0].mask.size)) | (len(triggers) == 1)
     stands_out = fools & small & (~compared | (lifts >= LIFT))
     if not stands_out.any():
         return Recovery(tuple(triggers), indices, None)

@@ -147,8 +147,14 @@ def test_the_threshold_calls_its_share_of_clean_ones_that_it_has_not_seen(false_
     assert 0.2 * false_alarms <= called <= 1.2 * false_alarms
 
 
+@pytest.mark.parametrize("clean", [10, 20, 48])
+def test_with_few_shadows_the_threshold_calls_seldom_more_than_its_share_as_well(clean: int) -> None:
+    called = [(scores(trained(seed=seed, clean=clean), clean_ones(90 + seed, 300)) > 0.0).mean() for seed in range(12)]
+    assert np.mean(called) < 0.08
+
+
 def test_one_odd_clean_shadow_does_not_set_the_threshold() -> None:
-    features, flags = shadows(0, clean=80)
+    features, flags = shadows(0, clean=48)  # as by default
     features[0, :3] += 4.0  # as every poisoned one
     detector = train_detector(features, flags, QUICK, torch.Generator().manual_seed(0))
     new, poisoned = shadows(7)

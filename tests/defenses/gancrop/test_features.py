@@ -118,3 +118,11 @@ def test_a_few_weights_that_change_much_have_a_heavy_tail() -> None:
     read = read_updates(deltas, {"dense": PLACES["dense"]})
     kurtosis, largest = read[:, 2], read[:, 3]
     assert kurtosis.argmax() == largest.argmax() == 3
+
+
+def test_a_layer_of_one_unit_is_read_without_comparing_units() -> None:
+    shapes = {"token": (1, 16), "filter": (1, 3, 3, 3)}
+    width = 16 + 27
+    read = read_updates(np.random.default_rng(0).normal(size=(3, width)).astype(np.float32), places(shapes))
+    assert np.isfinite(read).all()
+    assert len(read) == 3

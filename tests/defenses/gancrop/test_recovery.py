@@ -96,6 +96,13 @@ def test_a_class_stands_out_by_a_mask_that_fools_the_suspect_and_not_the_trusted
     assert judge(triggers(160.0, 165.0, 162.0, 158.0, 161.0, before=99.0), 2.0).target is None
 
 
+def test_a_class_that_is_tried_alone_stands_out_by_what_it_fools() -> None:
+    for size in (10.0, 160.0):  # of 784: a pattern over all of the image is large, and stood out by its size before
+        assert judge([made(6, size)], 2.0).target == 6
+        assert judge([made(6, size, before=90.0)], 2.0).target is None
+        assert judge([made(6, size, success=NEEDED - 1)], 2.0).target is None
+
+
 def test_a_mask_means_nothing_where_it_fools_too_few_or_takes_most_of_the_image() -> None:
     assert judge(triggers(10.0, 60.0, 62.0, 58.0, 61.0, success=NEEDED - 1), 2.0).target is None
     assert judge(triggers(700.0, 740.0, 742.0, 738.0, 741.0), 2.0).target is None
