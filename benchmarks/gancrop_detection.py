@@ -138,8 +138,8 @@ def centred(read: Values, groups: BoolVector, clean: BoolVector, attackers: floa
 def judged(study: Study, reader: Reader, judge: Judge, alarms: float) -> Vector:
     """Return the scores of the tested models; above 0 a model is called poisoned."""
     learned, tested = study.shadows, study.tests
-    known = _finite(centred(reader(learned, study.layout), learned.skewed, ~learned.poisoned, 0.0))
-    read = _finite(centred(reader(tested, study.layout), tested.skewed, ~tested.poisoned, ATTACKERS))
+    known = np.nan_to_num(centred(reader(learned, study.layout), learned.skewed, ~learned.poisoned, 0.0))
+    read = np.nan_to_num(centred(reader(tested, study.layout), tested.skewed, ~tested.poisoned, ATTACKERS))
     return judge(known[learned.usable], learned.poisoned[learned.usable], read, alarms)
 
 
@@ -255,10 +255,6 @@ def _command(parser: argparse.ArgumentParser, given: argparse.Namespace) -> str:
 def _one(deltas: Matrix, layout: Layout, number: int) -> Values:
     matrices = [(name, at) for name, at in places(layout).items() if len(at[1]) > 1]
     return read_updates(deltas, dict([matrices[number]]))
-
-
-def _finite(read: Values) -> Values:
-    return np.nan_to_num(read)
 
 
 def _kinds(tested: Models) -> tuple[BoolVector, BoolVector]:

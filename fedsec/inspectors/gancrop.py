@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,11 +19,10 @@ from fedsec.inspectors.public import PublicData
 from fedsec.inspectors.repair import Found, Repairer
 from fedsec.inspectors.shadows import ShadowMaker
 from fedsec.inspectors.watch import Watch, WatchOptions
+from fedsec.strategies.gancrop import Repair
 from fedsec.strategies.inspecting import Arrays, Findings, Inspected
 from fedsec.training.classifier import TrainingSettings
 from fedsec.training.threads import one_thread
-
-Repair = Literal["average", "each", "none"]
 
 CANDIDATES = 0.25
 """Share of a round's models, the most suspicious, from whose average a trigger is recovered at least."""
