@@ -94,9 +94,7 @@ def cosine_distances(gram: Vector) -> Vector:
     """Return 1 - cosine (n, n) from a Gram matrix; a zero vector is at distance 1 from every other one."""
     norms = np.sqrt(np.diag(gram))
     scale = np.outer(norms, norms)
-    # 1 - cos(a, b) = (|a - b|^2 - (|a| - |b|)^2) / (2 |a| |b|), which keeps its digits when a is almost b.
-    excess = squared_distances(gram) - (norms[:, None] - norms[None, :]) ** 2
-    distances = np.divide(excess, 2.0 * scale, out=np.ones_like(gram), where=scale > 0.0)
+    distances = 1.0 - np.divide(gram, scale, out=np.zeros_like(gram), where=scale > 0.0)
     np.fill_diagonal(distances, 0.0)
     clipped: Vector = np.clip(distances, 0.0, 2.0)
     return clipped

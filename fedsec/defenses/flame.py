@@ -22,6 +22,9 @@ ClusteredBy = Literal["models", "updates"]
 ZERO = 1e-7
 """A squared norm below this share of what it was summed from is rounding error."""
 
+UNLIKE = 4.0
+"""Length of one model over that of another from which on digits are lost in the difference of both."""
+
 
 def flame(
     updates: RoundUpdates,
@@ -82,7 +85,7 @@ def model_cosine_distances(updates: Geometry, squared_norm: float) -> Vector:
         squared_norm: |G|^2.
     """
     diagonal, products = updates.squared_norms, updates.products
-    shift = products - products.mean()
+    shift = products - np.median(products)
     squared_norms = squared_norm + products + products + diagonal  # |W_i|^2 = |G|^2 + 2 <G, d_i> + |d_i|^2
     zero = squared_norms <= ZERO * (squared_norm + diagonal)
     norms = np.sqrt(np.where(zero, 1.0, squared_norms))
@@ -90,7 +93,14 @@ def model_cosine_distances(updates: Geometry, squared_norm: float) -> Vector:
     norm_difference = (2.0 * (shift[:, None] - shift[None, :]) + diagonal[:, None] - diagonal[None, :]) / (
         norms[:, None] + norms[None, :]
     )
-    distances = (updates.squared_distances - norm_difference**2) / (2.0 * np.outer(norms, norms))
+    scale = np.outer(norms, norms)
+    distances = (updates.squared_distances - norm_difference**2) / (2.0 * scale)
+    # Where one model is far longer than the other, that is a difference of two long numbers, and <W_i, W_j> is not.
+    lengths = np.sqrt(diagonal)
+    inner = products[:, None] + products[None, :] + squared_norm
+    inner += (1.0 - updates.cosine_distances) * np.outer(lengths, lengths)
+    unlike = np.maximum.outer(norms, norms) > UNLIKE * np.minimum.outer(norms, norms)
+    distances = np.where(unlike, 1.0 - inner / scale, distances)
     distances[zero, :] = distances[:, zero] = 1.0
     np.fill_diagonal(distances, 0.0)
     clipped: Vector = np.clip(distances, 0.0, 2.0)

@@ -38,7 +38,11 @@ def exact_geometry(rows: Matrix, vector: Vector | None = None) -> Geometry:
     wide = rows.astype(np.float64)
     along = np.zeros(len(rows)) if vector is None else wide @ vector
     gram = wide @ wide.T
-    return Geometry(np.diag(gram), distances.squared_distances(gram), distances.cosine_distances(gram), along)
+    norms = np.sqrt(np.diag(gram))
+    units = wide / np.where(norms > 0.0, norms, 1.0)[:, None]
+    cosine_distances = 1.0 - units @ units.T
+    np.fill_diagonal(cosine_distances, 0.0)
+    return Geometry(np.diag(gram), distances.squared_distances(gram), cosine_distances, along)
 
 
 def honest(spread: float, n: int = 9, d: int = 30_000) -> Matrix:

@@ -104,6 +104,23 @@ def test_cosines_between_models_match_explicit_models_far_from_convergence() -> 
     assert_allclose(model_cosines(rows, sent), slow_cosine_distances(sent + rows), rtol=1e-6, atol=1e-12)
 
 
+@pytest.mark.parametrize("scale", [1e3, 1e8, 1e15, 1e30])
+@pytest.mark.parametrize("d", [500, 20_000])
+def test_one_huge_model_is_as_far_from_the_others_as_its_direction_says(d: int, scale: float) -> None:
+    sent, rows = normal_rows(1, d, seed=9)[0].astype(np.float64), normal_rows(8, d, spread=0.1)
+    rows[3] *= np.float32(scale)
+    assert_allclose(model_cosines(rows, sent), slow_cosine_distances(sent + rows), rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("of_models", [False, True])
+@pytest.mark.parametrize("scale", [1e8, 1e15, 1e18])
+def test_a_huge_update_of_its_own_direction_is_nobodys_neighbour(of_models: bool, scale: float) -> None:
+    rows = normal_rows(9, 200, spread=0.05, centre=1.0)
+    rows[2] = scale * normal_rows(1, 200, seed=3)[0]
+    sent = np.ones(200) if of_models else None
+    assert flame(round_of(rows), rng(), global_vector=sent).weights[2] == 0.0
+
+
 def test_two_models_by_hand() -> None:
     # The models are (3, 4) and (4, 3), whose cosine is 24 / 25.
     found = model_cosines(np.array([[2.0, 3.0], [3.0, 2.0]], np.float32), np.array([1.0, 1.0]))
