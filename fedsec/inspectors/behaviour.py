@@ -5,7 +5,7 @@ move more than a clean model's do, and towards one class, when any patch or any 
 is one forward pass of a few hundred images.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from fedsec.attacks.drawn_triggers import BLEND, WAVES, draw_trigger
 from fedsec.attacks.triggers import Trigger
 from fedsec.defenses.updates import Vector
 from fedsec.inspectors.public import Arrays, PublicData
+from fedsec.training.threads import on_every_core
 
 IMAGES = 16
 """Public images that the probes are laid over."""
@@ -61,9 +62,15 @@ class Behaviour:
         values += [*mean[:2], *most[:2], most[0] - most[1], *before[:2], before[-1]]
         return np.nan_to_num(np.array(values, np.float64))
 
-    def read_all(self, models: Iterable[Arrays]) -> NDArray[np.float64]:
-        """Return what is read of several models, (n, F)."""
-        return np.array([self.read(arrays) for arrays in models]).reshape(-1, self.width)
+    def read_all(self, number: int, model_of: Callable[[int], Arrays]) -> NDArray[np.float64]:
+        """Return what is read of several models, (n, F).
+
+        Args:
+            number: n, how many there are.
+            model_of: makes the arrays of one of them, which need not all be held at once.
+        """
+        read = on_every_core(lambda place: self.read(model_of(place)), range(number), self.public.device)
+        return np.array(read).reshape(-1, self.width)
 
     @property
     def width(self) -> int:

@@ -11,6 +11,7 @@ from fedsec.defenses.gancrop.trigger import RecoveredTrigger, as_bytes
 from fedsec.defenses.updates import BoolVector, Vector
 from fedsec.inspectors.public import PublicData
 from fedsec.strategies.inspecting import Inspected
+from fedsec.training.threads import on_every_core
 
 TRIED = 200
 """Public images on which a trigger is tried."""
@@ -54,8 +55,10 @@ class Carriers:
         return self._tried[1]
 
     def _classes(self, images: NDArray[np.uint8]) -> NDArray[np.int64]:
-        models = (self.seen.model_of(row) for row in range(len(self.seen.updates)))
-        return np.stack([self.public.classes_of(arrays, images) for arrays in models])
+        def of(row: int) -> NDArray[np.int64]:
+            return self.public.classes_of(self.seen.model_of(row), images)
+
+        return np.stack(on_every_core(of, range(len(self.seen.updates)), self.public.device))
 
 
 def _same(one: RecoveredTrigger, other: RecoveredTrigger) -> bool:

@@ -122,14 +122,13 @@ class Repairer:
             self.narrow += 1
         else:
             recovery, steps = self._search(suspect, trusted, generator)
+        report: dict[str, Any] = {"steps": steps, "tried": 0 if recovery is None else len(recovery.triggers)}
         if recovery is None or recovery.target is None:
             recovery = self._recalled(suspect, trusted) or recovery
-        report: dict[str, Any] = {"steps": steps}
         self.known = None if recovery is None else recovery.outstanding
         if recovery is None:
             return Found(None, report | {"outcome": "left out: the recovery did not converge"})
-        report |= {"tried": len(recovery.triggers)} | described(recovery)
-        return Found(recovery, report, self._accuracy(trusted))
+        return Found(recovery, report | described(recovery), self._accuracy(trusted))
 
     def repair(self, suspect: Arrays, found: Found, generator: torch.Generator) -> Repaired:
         """Return a suspect model in which the triggers that were found are unlearned.

@@ -3,10 +3,9 @@
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from fedsec.defenses.gancrop.trigger import success_rate
+from fedsec.attacks.triggers import Trigger
 from fedsec.defenses.updates import IntVector, Matrix, Vector
 from fedsec.inspectors.behaviour import Behaviour
 from fedsec.inspectors.public import Arrays, PublicData
@@ -14,6 +13,7 @@ from fedsec.strategies.inspecting import Inspected
 from fedsec.strategies.layout import Layout
 from fedsec.training.classifier import TrainingSettings
 from fedsec.training.shadows import Shadow, draw_clean, poison, train_shadows
+from fedsec.training.threads import on_every_core
 
 TOOK = 50.0
 """Percent of images that a poisoned shadow must take for its target once stamped, and not before. One that does not is
@@ -81,7 +81,6 @@ class ShadowMaker:
             draw_clean(public.images, public.labels, public.num_classes, count, rng) for _ in range(clean + poisoned)
         ]
         shadows = [*drawn[:clean], *(poison(shadow, public.num_classes, rng) for shadow in drawn[clean:])]
-        pixels = public.pixels(MEASURED)
         deltas, behaviour = np.empty((len(shadows), layout.width), np.float32), list[Vector]()
         flags = list[bool]()
         for first in range(0, len(shadows), TOGETHER):
@@ -89,30 +88,35 @@ class ShadowMaker:
             trained = train_shadows(
                 public.network, layout.sent, group, public.normalise, self.settings, public.device, rng
             )
-            for shadow, values in zip(group, trained, strict=True):
-                arrays = dict(zip(layout.sent, values, strict=True))
-                deltas[len(flags)] = layout.change(arrays)
-                if not np.isfinite(deltas[len(flags)]).all():
-                    continue  # it diverged, and tells nothing
-                if shadow.trigger is None or self._took(shadow, arrays, *pixels):
-                    behaviour.append(self.behaviour.read(arrays))
+            models = [dict(zip(layout.sent, arrays, strict=True)) for arrays in trained]
+            changes = [layout.change(arrays) for arrays in models]
+            finite = [bool(np.isfinite(change).all()) for change in changes]  # or it diverged, and tells nothing
+            read = on_every_core(self._read_if_it_took, zip(group, models, finite, strict=True), public.device)
+            for shadow, change, behaves in zip(group, changes, read, strict=True):
+                if behaves is not None:
+                    deltas[len(flags)] = change
+                    behaviour.append(behaves)
                     flags.append(shadow.trigger is not None)
-        read = np.array(behaviour).reshape(-1, self.behaviour.width)
-        return ShadowRound(deltas[: len(flags)], read, np.array(flags, bool), len(shadows) - len(flags))
+        all_read = np.array(behaviour).reshape(-1, self.behaviour.width)
+        return ShadowRound(deltas[: len(flags)], all_read, np.array(flags, bool), len(shadows) - len(flags))
 
     def make_clean(self, seen: Inspected, rng: np.random.Generator, number: int) -> Matrix:
         """Return the updates (number, d) of clean shadows of a round."""
         return self.make(seen.layout, seen.updates.num_examples, number, 0, rng).deltas
 
-    def _took(self, shadow: Shadow, arrays: Arrays, images: torch.Tensor, labels: torch.Tensor) -> bool:
-        if shadow.trigger is None:
+    def _read_if_it_took(self, trained: tuple[Shadow, Arrays, bool]) -> Vector | None:
+        """Return how a shadow behaves; ``None`` of one that is not finite, or whose backdoor did not take."""
+        shadow, arrays, finite = trained
+        usable = finite and (shadow.trigger is None or self._took(shadow, shadow.trigger, arrays))
+        return self.behaviour.read(arrays) if usable else None
+
+    def _took(self, shadow: Shadow, trigger: Trigger, arrays: Arrays) -> bool:
+        images, labels = self.public.images[:MEASURED], self.public.labels[:MEASURED]
+        chosen = images[labels == shadow.source if shadow.source >= 0 else labels != shadow.target]
+        if not len(chosen):
             return False
-        chosen = labels == shadow.source if shadow.source >= 0 else labels != shadow.target
-        mask = torch.from_numpy(shadow.trigger.mask * np.float32(shadow.trigger.opacity)).to(images.device)
-        pattern = torch.from_numpy(shadow.trigger.pattern).to(images.device)
-        network = self.public.load(arrays)
         stamped, before = (
-            success_rate(network, images[chosen], labels[chosen], laid, pattern, shadow.target)
-            for laid in (mask, torch.zeros_like(mask))
+            100.0 * float((self.public.classes_of(arrays, shown) == shadow.target).mean())
+            for shown in (trigger.stamp(chosen), chosen)
         )
-        return stamped - before >= TOOK  # NaN, where there is no such image, is no success
+        return stamped - before >= TOOK

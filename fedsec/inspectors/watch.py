@@ -142,8 +142,8 @@ class Watch:
     def _of_clients(self, seen: Inspected) -> Vector:
         """Return what is read of the clients' models; once in a round, and forgotten with its last use."""
         if self._clients is None or self._clients[0] is not seen:
-            models = (seen.model_of(row) for row in range(len(seen.updates)))
-            self._clients = seen, self._read(seen, seen.updates.deltas, self.maker.behaviour.read_all(models))
+            behaviour = self.maker.behaviour.read_all(len(seen.updates), seen.model_of)
+            self._clients = seen, self._read(seen, seen.updates.deltas, behaviour)
         return self._clients[1]
 
     @staticmethod

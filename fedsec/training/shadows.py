@@ -5,9 +5,7 @@ round is, on as many examples with a class skew of its own, so that what differs
 """
 
 import copy
-import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,10 +17,10 @@ from fedsec.attacks.drawn_triggers import draw_trigger
 from fedsec.attacks.triggers import Trigger
 from fedsec.training.batches import Normalisation, on_device
 from fedsec.training.classifier import TrainingSettings, train_classifier
-from fedsec.training.cohort import Member, train_cohort
+from fedsec.training.cohort import Member, splits_batches, train_cohort
 from fedsec.training.grouped import group_model
 from fedsec.training.parameters import get_arrays, set_arrays
-from fedsec.training.threads import one_thread
+from fedsec.training.threads import on_every_core, workers
 
 Bytes = NDArray[np.uint8]
 Labels = NDArray[np.int64]
@@ -129,24 +127,21 @@ def train_shadows(
         Member(start, shadow.images, shadow.labels, torch.Generator().manual_seed(seed))
         for shadow, seed in zip(shadows, seeds, strict=True)
     ]
-    cores = (os.cpu_count() or 1) if device.type == "cpu" else 1
-    size = max(1, min(TOGETHER, -(-len(members) // cores)))
+    size = max(1, min(TOGETHER, -(-len(members) // workers(device))))
     groups = [members[first : first + size] for first in range(0, len(members), size)]
 
     def train(group: Sequence[Member]) -> list[list[NDArray[np.generic]]]:
-        with one_thread():  # of torch's, in each of ours
-            if grouped is None:
-                return [_alone(network, member, normalise, settings, device) for member in group]
-            return [trained.arrays for trained in train_cohort(grouped, group, normalise, settings, device)]
+        if grouped is None or (device.type == "cpu" and not splits_batches(grouped, device)):
+            return [_alone(network, member, normalise, settings, device) for member in group]
+        return [trained.arrays for trained in train_cohort(grouped, group, normalise, settings, device)]
 
-    with ThreadPoolExecutor(cores) as pool:
-        return [arrays for trained in pool.map(train, groups) for arrays in trained]
+    return [arrays for trained in on_every_core(train, groups, device) for arrays in trained]
 
 
 def _alone(
     network: nn.Module, member: Member, normalise: Normalisation, settings: TrainingSettings, device: torch.device
 ) -> list[NDArray[np.generic]]:
-    """Train a network that can only be trained one at a time."""
+    """Train a network that can only be trained one at a time, or fastest so."""
     own = copy.deepcopy(network).to(device)
     set_arrays(own, member.start)
     examples = on_device(member.images, member.labels, device)

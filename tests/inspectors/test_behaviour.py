@@ -47,10 +47,10 @@ def test_which_class_it_is_does_not_matter(behaviour: Behaviour) -> None:
 
 def test_several_models_are_read_as_each_is(behaviour: Behaviour) -> None:
     models = [moved(arrays_of(True), seed, 0.01) for seed in range(3)]
-    read = behaviour.read_all(models)
+    read = behaviour.read_all(3, models.__getitem__)
     for row, arrays in zip(read, models, strict=True):
         np.testing.assert_array_equal(row, behaviour.read(arrays))
-    assert behaviour.read_all([]).shape == (0, behaviour.width)
+    assert behaviour.read_all(0, models.__getitem__).shape == (0, behaviour.width)
 
 
 def test_the_probes_are_few_always_the_same_and_lie_over_the_first_images(behaviour: Behaviour) -> None:

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from fedsec.defenses.gancrop.recovery import RecoveryOptions
+from fedsec.defenses.gancrop.recovery import Recovery, RecoveryOptions
+from fedsec.defenses.gancrop.trigger import RecoveredTrigger
 from fedsec.defenses.gancrop.unlearning import UnlearningOptions
 from fedsec.inspectors.repair import NARROW, REFINED, Repaired, Repairer
 from fedsec.strategies.inspecting import Arrays
-from tests.backdoored import TARGET, measured, public, trained
+from tests.backdoored import TARGET, TRIGGER, measured, public, trained
 from tests.inspectors.rounds import arrays_of
 
 RECOVERY = RecoveryOptions(steps=300, batch_size=8)
@@ -132,19 +133,30 @@ def test_state_brings_back_what_the_next_repair_goes_on_from(found: bool) -> Non
     assert other.state() == {}
 
 
-def test_where_the_same_class_stands_out_again_no_other_is_tried_but_for_every_tenth_time() -> None:
-    one = Repairer(public(), RECOVERY, UNLEARNING, warm_steps=20)
-    draws = torch.Generator().manual_seed(0)
-    tried, steps = [], []
-    for _ in range(NARROW + 3):
-        found = one.find(arrays_of(True), arrays_of(False), draws)
-        assert found.report["target"] == TARGET
-        tried.append(found.report["tried"])
-        steps.append(found.report["steps"])
-    assert tried == [10, *[1] * NARROW, 10, 1]
-    assert steps[: REFINED + 1] == [RECOVERY.steps, *[20] * REFINED]
-    assert set(steps[REFINED + 1 : NARROW + 1]) <= {0, 20}  # nothing is searched while the trigger works as wanted
-    assert steps[-2:] == [20, 20]
+def test_where_the_same_class_stands_out_again_no_other_is_tried_but_for_every_tenth_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    planted = RecoveredTrigger(TARGET, TRIGGER.mask.astype(np.float32), TRIGGER.pattern, 99.0, 5.0)
+    natural = tuple(replace(planted, target=label, success=10.0) for label in range(10) if label != TARGET)
+
+    def scripted(network: Any, images: Any, labels: Any, maker: Any, options: RecoveryOptions, *rest: Any) -> Recovery:
+        triggers = (planted, *natural) if rest[-1] is None else (planted,)
+        return Recovery(triggers, np.zeros(len(triggers)), TARGET)
+
+    monkeypatch.setattr("fedsec.inspectors.repair.recover", scripted)
+    one = repairer(RECOVERY)
+    reports = [one.find(arrays_of(True), arrays_of(False), torch.Generator()).report for _ in range(NARROW + 3)]
+    assert {report["target"] for report in reports} == {TARGET}
+    assert [report["tried"] for report in reports] == [10, *[1] * NARROW, 10, 1]
+    # Nothing is searched while a refined trigger works as wanted; afterwards all classes are, from where they were.
+    assert [r["steps"] for r in reports] == [300, *[20] * REFINED, *[0] * (NARROW - REFINED), 20, 20]
+
+
+def test_the_class_that_stood_out_stands_out_again_in_a_few_steps() -> None:
+    one, draws = repairer(RECOVERY), torch.Generator().manual_seed(0)
+    reports = [one.find(arrays_of(True), arrays_of(False), draws).report for _ in range(REFINED + 1)]
+    assert [(report["target"], report["tried"]) for report in reports] == [(TARGET, 10), *[(TARGET, 1)] * REFINED]
+    assert [report["steps"] for report in reports] == [RECOVERY.steps, *[20] * REFINED]
 
 
 def test_a_refined_trigger_that_works_too_seldom_is_refined_again() -> None:

@@ -38,7 +38,10 @@ def test_a_few_steps_are_those_of_torch(triggers: list[RecoveredTrigger], moment
     assert ours[1] == pytest.approx(theirs[1], rel=1e-2)
     for name, array in theirs[0].items():
         assert not np.array_equal(ours[0][name], start[name])
-        np.testing.assert_allclose(ours[0][name], array, rtol=0, atol=2e-4)
+        # Stamped images are rounded to bytes: a unit in a thousand may be on for one of them, and off for the other.
+        apart = np.abs(ours[0][name] - array)
+        assert np.mean(apart > 2e-4) <= 1e-3
+        assert apart.max() < 2e-3
 
 
 def test_a_trigger_is_unlearned_and_the_model_that_was_given_stays() -> None:

@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from fedsec.defenses.gancrop.detector import NONE, DetectorOptions, calibrate
+from fedsec.inspectors.public import PublicData
 from fedsec.inspectors.shadows import ShadowMaker, ShadowRound
 from fedsec.inspectors.watch import FEWEST, MOVED, WINDOW, WRONG, Watch, WatchOptions, at_most_half, places
 from fedsec.strategies.inspecting import Inspected
@@ -215,13 +217,20 @@ def test_real_shadows_start_from_the_model_that_was_sent_and_poisoned_ones_carry
 
 
 def test_a_shadow_that_takes_everything_for_its_target_carries_no_backdoor() -> None:
-    maker, images, labels = ShadowMaker(public(), SETTINGS), *public().pixels(100)
+    maker = ShadowMaker(public(), SETTINGS)
     shadow = Shadow(public().images[:0], public().labels[:0], TRIGGER, TARGET)
     bias = np.zeros(10, np.float32)
     bias[TARGET] = 1e6
-    assert maker._took(shadow, arrays_of(True), images, labels)
-    assert not maker._took(shadow, arrays_of(False), images, labels)
-    assert not maker._took(shadow, {**arrays_of(False), "fc3.bias": bias}, images, labels)
+    assert maker._took(shadow, TRIGGER, arrays_of(True))
+    assert not maker._took(shadow, TRIGGER, arrays_of(False))
+    assert not maker._took(shadow, TRIGGER, {**arrays_of(False), "fc3.bias": bias})
+
+
+def test_a_backdoor_of_a_class_without_images_has_not_taken() -> None:
+    given = public()
+    some = PublicData(given.network, given.images[:20], given.labels[:20] % 2, 2, given.normalise, torch.device("cpu"))
+    shadow = Shadow(given.images[:0], given.labels[:0], TRIGGER, 1, source=5)
+    assert not ShadowMaker(some, SETTINGS)._took(shadow, TRIGGER, arrays_of(True))
 
 
 def test_a_claim_of_a_billion_examples_costs_no_more_than_there_are_public_images() -> None:

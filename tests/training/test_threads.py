@@ -1,11 +1,12 @@
 """One thread inside, as many as before outside."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
 import torch
 
-from fedsec.training.threads import one_thread
+from fedsec.training.threads import on_every_core, one_thread, workers
 
 
 @pytest.fixture(autouse=True)
@@ -35,3 +36,19 @@ def test_it_nests() -> None:
             pass
         assert torch.get_num_threads() == 1
     assert torch.get_num_threads() == 2
+
+
+def test_every_item_has_a_result_in_its_place_on_one_thread_of_torch() -> None:
+    found = on_every_core(lambda item: (item, torch.get_num_threads()), range(7), torch.device("cpu"))
+    assert found == [(item, 1) for item in range(7)]
+    assert torch.get_num_threads() == 2
+
+
+def test_an_error_of_one_item_is_the_callers() -> None:
+    with pytest.raises(ZeroDivisionError):
+        on_every_core(lambda item: 1 // item, [1, 0, 2], torch.device("cpu"))
+
+
+def test_one_worker_keeps_a_gpu_busy_and_one_a_core() -> None:
+    assert workers(torch.device("cuda")) == 1
+    assert workers(torch.device("cpu")) == os.cpu_count()
