@@ -14,7 +14,8 @@ import numpy as np
 import torch
 
 from benchmarks import gancrop_recovery
-from benchmarks.gancrop_models import ATTACKERS, CLEAN, HELD_OUT, Models, Setting, Study, make_study
+from benchmarks.gancrop_models import ATTACKERS, CLEAN, HELD_OUT, Models, Study, make_study
+from benchmarks.gancrop_setting import Setting
 from fedsec.defenses.abnormal_clients import make_surrogates
 from fedsec.defenses.gancrop.detector import DetectorOptions, Values, scores, train_detector, upper_bound
 from fedsec.defenses.gancrop.features import read_updates
@@ -105,6 +106,8 @@ class Measured(NamedTuple):
     auc_even: float
     auc_skewed: float
     auc_off_centre: float
+    auc_every: float
+    auc_one: float
     false_alarms: float
     detected: float
 
@@ -146,7 +149,15 @@ def judged(study: Study, reader: Reader, judge: Judge, alarms: float) -> Vector:
 def measured(values: Vector, tested: Models) -> Measured:
     """Return how well scores tell the tested models apart; backdoors that do not work are left out."""
     usable, poisoned = tested.usable, tested.poisoned
-    parts = (usable, usable & ~tested.skewed, usable & tested.skewed, usable & (tested.kinds != CENTRE))
+    one_source = np.array([shadow.source >= 0 for shadow in tested.shadows])
+    parts = (
+        usable,
+        usable & ~tested.skewed,
+        usable & tested.skewed,
+        usable & (tested.kinds != CENTRE),
+        usable & ~one_source,
+        usable & (one_source | ~poisoned),
+    )
     areas = [area(values[part], poisoned[part]) for part in parts]
     called = values > 0
     shares = [100.0 * float(called[part].mean()) if part.any() else float("nan") for part in _kinds(tested)]
@@ -155,7 +166,10 @@ def measured(values: Vector, tested: Models) -> Measured:
 
 def tables(study: Study, alarms: float) -> Iterator[str]:
     """Yield the lines of the tables of whom is told apart, and by which trigger."""
-    heads = ("AUC", "Dirichlet 0.7", "label skew 0.5", "without centre", "false alarms", "detected")
+    heads = (
+        "AUC", "Dirichlet 0.7", "label skew 0.5", "without centre", "every class turned", "one class turned",
+        "false alarms", "detected",
+    )  # fmt: skip
     yield f"| read | judged by | {' | '.join(heads)} |"
     yield "| --- " * (2 + len(heads)) + "|"
     found = {}
@@ -163,7 +177,7 @@ def tables(study: Study, alarms: float) -> Iterator[str]:
         for way, judge in JUDGES.items():
             found[name, way] = values = judged(study, reader, judge, alarms)
             numbers = measured(values, study.tests)
-            cells = [*(f"{number:.3f}" for number in numbers[:4]), *(f"{number:.0f} %" for number in numbers[4:])]
+            cells = [*(f"{number:.3f}" for number in numbers[:-2]), *(f"{number:.0f} %" for number in numbers[-2:])]
             yield f"| {name} | {way} | {' | '.join(cells)} |"
     yield ""
     yield f"| read | judged by | {' | '.join(f'{kind}, detected' for kind in HELD_OUT)} |"
@@ -227,12 +241,13 @@ def main() -> None:
     parser.add_argument("--alarms", type=float, default=0.05, help="share of clean shadows above the threshold (0.05)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--keep", type=Path, help="folder that keeps the model of every round, to go on from")
     parser.add_argument("--out", type=Path, help="folder that keeps what was found, as gancrop_DATASET_MODEL_ROUND.md")
     given = parser.parse_args()
     training = TrainingSettings(given.epochs, given.batch, given.rate)
     setting = Setting(
         given.dataset, given.model, given.round, given.clients, given.share, given.public, given.shadows, given.tests,
-        given.seed, training, given.device,
+        given.seed, training, given.device, given.keep,
     )  # fmt: skip
     kept = []
     with one_thread():  # as on a server; several wait for each other where it is busy
@@ -247,7 +262,9 @@ def main() -> None:
 
 def _command(parser: argparse.ArgumentParser, given: argparse.Namespace) -> str:
     changed = [
-        f"--{key} {value}" for key, value in vars(given).items() if key != "out" and value != parser.get_default(key)
+        f"--{key} {value}"
+        for key, value in vars(given).items()
+        if key not in ("out", "keep") and value != parser.get_default(key)
     ]
     return " ".join(["python -m benchmarks.gancrop_detection", *changed])
 

@@ -5,17 +5,17 @@ trigger and on even targets only; models to test come from real clients' partiti
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from benchmarks.gancrop_federation import clients, federation, trained
+from benchmarks.gancrop_setting import Setting
 from fedsec.attacks.distributed import PARTS, part_of
 from fedsec.attacks.triggers import Trigger, make_trigger
 from fedsec.client_app import choose_device
-from fedsec.data.partition import PartitionSettings, partition
 from fedsec.data.public import public_indices
 from fedsec.data.resizing import load_sized
 from fedsec.defenses.gancrop.trigger import success_rate
@@ -25,9 +25,7 @@ from fedsec.inspectors.public import Arrays, PixelNetwork, PublicData
 from fedsec.models.classifiers import build_classifier
 from fedsec.strategies.layout import Layout
 from fedsec.training.batches import Normalisation
-from fedsec.training.classifier import TrainingSettings
-from fedsec.training.parameters import get_arrays
-from fedsec.training.shadows import Shadow, draw_clean, poison, stamped, train_shadows
+from fedsec.training.shadows import Shadow, draw_clean, poison, stamped
 
 LEARNED = ("line", "frame", "dots", "waves")
 """Kinds of trigger of the shadows. No squares, for most of the others are such."""
@@ -50,37 +48,6 @@ ATTACKERS = 0.3
 
 TOOK = 50.0
 """Percent of stamped images above which a backdoor works."""
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """What is trained.
-
-    Attributes:
-        dataset: as configurations name it.
-        model: a classifier.
-        round: rounds of the federation before.
-        clients: in the federation.
-        share: of the training images that they hold.
-        public: test images of the server's own.
-        shadows: to learn from, half of them poisoned.
-        tests: models to test, half of them poisoned, half with skewed labels.
-        seed: of every draw.
-        training: how clients and shadows are trained.
-        device: auto, cpu or cuda.
-    """
-
-    dataset: str
-    model: str
-    round: int
-    clients: int = 40
-    share: float = 1.0
-    public: int = 5000
-    shadows: int = 96
-    tests: int = 240
-    seed: int = 0
-    training: TrainingSettings = field(default_factory=lambda: TrainingSettings(4, 64, 0.1))
-    device: Literal["auto", "cpu", "cuda"] = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,20 +120,18 @@ def make_study(setting: Setting) -> Study:
     rest = np.setdiff1d(np.arange(len(test)), own)[:TESTED]
     images = torch.from_numpy(np.array(test.images[rest])).float().div_(255).to(public.device)
     labels = torch.from_numpy(np.array(test.labels[rest])).to(public.device)
-    even, skewed = (list(_clients(setting, scheme, train)) for scheme in ("dirichlet", "label-skew"))
-    sent = get_arrays(network)
-    for _ in range(setting.round):
-        sent = mean_model(sent, _trained(public, sent, even, setting, rng))
+    even, skewed = (list(clients(setting, scheme, train)) for scheme in ("dirichlet", "label-skew"))
+    sent = federation(public, even, setting)
     count = min(setting.public, int(np.median([len(client.labels) for client in even])))
     learned = [_shadow(public, count, number, rng) for number in range(setting.shadows)]
     tested = list(draw_tests(even, skewed, setting.tests, public.num_classes, rng))
-    trained = _Trainer(public, sent, setting, images, labels, rng)
+    trainer = _Trainer(public, sent, setting, images, labels, rng)
     return Study(
         public,
         Layout(sent),
         accuracy_of(public.load(sent), images, labels),
-        trained.of([(shadow, "drawn", False) for shadow in learned], keep=False),
-        trained.of(tested, keep=True),
+        trainer.of([(shadow, "drawn", False) for shadow in learned], keep=False),
+        trainer.of(tested, keep=True),
         images,
         labels,
     )
@@ -239,33 +204,10 @@ def success_of(network: PixelNetwork, shadow: Shadow, images: torch.Tensor, labe
     return success_rate(network, images[chosen], labels[chosen], mask, pattern, shadow.target)
 
 
-def mean_model(sent: Arrays, models: Sequence[Arrays]) -> dict[str, NDArray[np.generic]]:
-    """Return the mean of some models, with the names and types of the one that was ``sent``."""
-    return {
-        name: np.mean([model[name].astype(np.float64) for model in models], axis=0).astype(array.dtype)
-        for name, array in sent.items()
-    }
-
-
-def _clients(setting: Setting, scheme: Literal["dirichlet", "label-skew"], train: Any) -> Iterator[Shadow]:
-    labels = np.asarray(train.labels)
-    dealt = PartitionSettings(scheme, setting.clients, 0.5, 0.7, setting.seed, setting.share)
-    for part in partition(labels, len(train.classes), dealt):
-        if len(part):
-            yield Shadow(np.asarray(train.images[part]), labels[part])
-
-
 def _shadow(public: PublicData, examples: int, number: int, rng: np.random.Generator) -> Shadow:
     clean = draw_clean(public.images, public.labels, public.num_classes, examples, rng)
     targets = [label for label in EVEN if label < public.num_classes]
     return poison(clean, public.num_classes, rng, LEARNED, targets) if number % 2 else clean
-
-
-def _trained(
-    public: PublicData, sent: Arrays, held: Sequence[Shadow], setting: Setting, rng: np.random.Generator
-) -> list[dict[str, NDArray[np.generic]]]:
-    made = train_shadows(public.network, sent, held, public.normalise, setting.training, public.device, rng)
-    return [dict(zip(sent, arrays, strict=True)) for arrays in made]
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,7 +229,7 @@ class _Trainer:
         behaviour = np.empty((len(held), answers.width))
         for first in range(0, len(held), TOGETHER):
             group = [shadow for shadow, _, _ in held[first : first + TOGETHER]]
-            made = _trained(self.public, self.sent, group, self.setting, self.rng)
+            made = trained(self.public, self.sent, group, self.setting, self.rng)
             for place, (arrays, shadow) in enumerate(zip(made, group, strict=True), start=first):
                 layout.write(arrays, deltas[place], side)
                 behaviour[place] = answers.read(arrays)

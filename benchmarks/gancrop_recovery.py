@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.gancrop_models import ATTACKERS, Models, Study, accuracy_of, mean_model, success_of
+from benchmarks.gancrop_federation import mean_model
+from benchmarks.gancrop_models import ATTACKERS, Models, Study, accuracy_of, success_of
 from fedsec.defenses.gancrop.recovery import RecoveryOptions
 from fedsec.defenses.gancrop.trigger import overlap
 from fedsec.defenses.gancrop.unlearning import UnlearningOptions

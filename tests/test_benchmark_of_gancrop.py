@@ -1,13 +1,14 @@
 """The command that measures GANcrop's detector and its repairs: its pure parts, and what it prints."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from benchmarks import gancrop_detection, gancrop_recovery
+from benchmarks import gancrop_detection, gancrop_federation, gancrop_recovery
 from benchmarks.gancrop_detection import area, centred, contrastive, lines, measured, regression
 from benchmarks.gancrop_models import (
     CLEAN,
@@ -15,12 +16,12 @@ from benchmarks.gancrop_models import (
     LEARNED,
     ODD,
     Models,
-    Setting,
     Study,
     draw_tests,
     held_out_trigger,
 )
 from benchmarks.gancrop_recovery import Attempt, averaged, choose
+from benchmarks.gancrop_setting import Setting
 from fedsec.inspectors.public import PublicData
 from fedsec.models.classifiers import build_classifier
 from fedsec.strategies.layout import Layout
@@ -86,6 +87,7 @@ def test_models_whose_backdoor_does_not_work_do_not_count() -> None:
     tested = models([CLEAN, CLEAN, "patch", "patch", "centre"], [np.nan, np.nan, 90.0, 20.0, 90.0])
     found = measured(np.array([-1.0, 1.0, 2.0, -9.0, -0.5]), tested)
     assert (found.auc, found.auc_off_centre, found.false_alarms, found.detected) == (0.75, 1.0, 50.0, 50.0)
+    assert (found.auc_every, np.isnan(found.auc_one)) == (0.75, True)
 
 
 def test_half_of_the_tests_are_poisoned_with_what_no_shadow_has() -> None:
@@ -145,8 +147,31 @@ def test_the_command_prints_and_keeps_what_was_found(
 
 
 def test_models_are_trained_told_apart_and_repaired_for_real() -> None:
-    setting = Setting("digits", "lenet5", 1, 4, 1.0, 100, 40, 12, 0, TrainingSettings(3, 16, 0.1), "cpu")
+    setting = Setting("digits", "lenet5", 2, 4, 1.0, 100, 40, 12, 0, TrainingSettings(3, 16, 0.1), "cpu")
     printed = list(lines(setting, 2, 0.05, "the command"))
     rows = [line for line in printed if line.startswith("| every array by its shape, and behaviour")]
     assert len(rows) == 4  # by two judges, in two tables
     assert sum(line.startswith(("| GANcrop |", "| Neural Cleanse |")) for line in printed) >= 2
+
+
+def test_a_federation_goes_on_from_what_was_kept_and_ends_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Setting("digits", "lenet5", 2, 3, 1.0, 100, 8, 4, 0, TrainingSettings(1, 16, 0.1), "cpu")
+    network = build_classifier("lenet5", 1, 28, 10, seed=0)
+    images = np.random.default_rng(0).integers(0, 256, (60, *SHAPE), np.uint8)
+    public = PublicData(network, images, np.arange(60) % 10, 10, Normalisation((0.5,), (0.5,)), torch.device("cpu"))
+    held = [Shadow(images[first::3], (np.arange(60) % 10)[first::3]) for first in range(3)]
+    expected = gancrop_federation.federation(public, held, whole)
+    kept = replace(whole, keep=tmp_path)
+    gancrop_federation.federation(public, held, replace(kept, round=1))
+    assert len(list(tmp_path.iterdir())) == 1
+    rounds: list[int] = []
+    train = gancrop_federation.trained
+    monkeypatch.setattr(gancrop_federation, "trained", lambda *given: rounds.append(1) or train(*given))
+    found = gancrop_federation.federation(public, held, kept)
+    assert len(rounds) == 1
+    for name, array in expected.items():
+        np.testing.assert_array_equal(found[name], array)
+    gancrop_federation.federation(public, held, replace(kept, seed=1))
+    assert len(rounds) == 3
