@@ -13,7 +13,7 @@ from fedsec.inspectors.public import PublicData
 from fedsec.strategies.inspecting import Inspected
 from fedsec.training.threads import on_every_core
 
-TRIED = 200
+TRIED = 100
 """Public images on which a trigger is tried."""
 
 FIRED = 50.0

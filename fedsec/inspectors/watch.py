@@ -33,11 +33,15 @@ from fedsec.strategies.layout import Layout
 
 DETECTOR = "detector."
 
-KEPT = {"known", "poisoned", "places", "called", "recent", "learned at"}
+KEPT = {"known", "poisoned", "places", "called", "recent", "rounds", "learned at"}
 """Arrays of a state, beside those of the detector."""
 
 WINDOW, FEWEST = 24, 6
 """Shadows of the last rounds by which the detector is judged, at most, and of a kind at least."""
+
+YOUNG, APART = 6, 3
+"""Rounds in each of which a new detector is checked, and from then on rounds from one check to the next: an old one has
+aged by the model's accuracy long before."""
 
 MANY = 10
 """Clean shadows whose median is that of clean models."""
@@ -57,7 +61,7 @@ class WatchOptions:
 
     Attributes:
         shadows: models to learn from, half of them poisoned; when it has aged, half as many new ones.
-        checks: fresh shadows of every other round.
+        checks: fresh shadows of a check: in each of :data:`YOUNG` rounds, then every :data:`APART` rounds.
         detector: how the detector is trained.
     """
 
@@ -84,6 +88,7 @@ class Watch:
         self._clients: tuple[Inspected, Vector] | None = None
         self._accuracy = self._learned_at = 0.0  # of the model that was sent, now and when the detector was trained
         self._recent = 0  # of the known ones, how many, at the end, were made since it was trained
+        self._rounds = 0  # since it was trained
 
     def learn(self, seen: Inspected, rng: np.random.Generator) -> dict[str, Any]:
         """Train shadows of a round, and the detector if it is new or has aged; return what was done, for the record."""
@@ -91,7 +96,9 @@ class Watch:
         if self.detector is None:  # and where no backdoor took on the last model, one may on this
             made = self._make(seen, self.options.shadows // (2 if len(self._known) else 1), rng)
             return {"trained": self._train(rng), "shadows": made}
-        made = self._make(seen, self.options.checks, rng)
+        self._rounds += 1
+        due = self._rounds <= YOUNG or self._rounds % APART == 0
+        made = self._make(seen, self.options.checks if due else 0, rng)
         self._recent = min(self._recent + made, WINDOW)
         missed, alarms = self._wrong()
         moved = abs(self._accuracy - self._learned_at)
@@ -122,6 +129,7 @@ class Watch:
             "places": self._places,
             "called": self._called,
             "recent": np.array([self._recent]),
+            "rounds": np.array([self._rounds]),
             "learned at": np.array([self._learned_at]),
         }
 
@@ -137,7 +145,8 @@ class Watch:
         self.detector = from_arrays(trained) if trained else None
         self._known, self._poisoned = state["known"].astype(np.float64), state["poisoned"].astype(bool)
         self._places, self._called = state["places"].astype(np.int64), state["called"].astype(bool)
-        self._recent, self._learned_at = int(state["recent"][0]), float(state["learned at"][0])
+        self._recent, self._rounds = int(state["recent"][0]), int(state["rounds"][0])
+        self._learned_at = float(state["learned at"][0])
 
     def _of_clients(self, seen: Inspected) -> Vector:
         """Return what is read of the clients' models; once in a round, and forgotten with its last use."""
@@ -176,7 +185,8 @@ class Watch:
         self._places = deal(self._poisoned)
         generator = torch.Generator().manual_seed(int(rng.integers(2**63 - 1)))
         self.detector = train_detector(self._known, self._poisoned, self.options.detector, generator)
-        self._recent, self._learned_at = 0, self._accuracy
+        self._recent = self._rounds = 0
+        self._learned_at = self._accuracy
         return True
 
     def _wrong(self) -> tuple[float, float]:

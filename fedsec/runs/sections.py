@@ -244,7 +244,7 @@ class DefenseSection:
     shadows: Int | None = about(
         "gancrop, abnormal-clients: models that the server trains to learn from", None, ge=2, le=100_000
     )
-    checks: Int | None = about("gancrop: models that it trains in every other round, to check", None, ge=0, le=100_000)
+    checks: Int | None = about("gancrop: models that it trains in other rounds, to check", None, ge=0, le=100_000)
     repair: Repair | None = about(
         "gancrop: models called poisoned are repaired as their average, each (the paper), or none: left out", None
     )

@@ -1,4 +1,4 @@
-"""The detector on duty: trained once, checked in every round, refreshed when it has aged, resumed as it was."""
+"""The detector on duty: trained once, checked in rounds to come, refreshed when it has aged, resumed as it was."""
 
 from dataclasses import replace
 from functools import lru_cache
@@ -11,7 +11,18 @@ import torch
 from fedsec.defenses.gancrop.detector import NONE, DetectorOptions, calibrate
 from fedsec.inspectors.public import PublicData
 from fedsec.inspectors.shadows import ShadowMaker, ShadowRound
-from fedsec.inspectors.watch import FEWEST, MOVED, WINDOW, WRONG, Watch, WatchOptions, at_most_half, places
+from fedsec.inspectors.watch import (
+    APART,
+    FEWEST,
+    MOVED,
+    WINDOW,
+    WRONG,
+    YOUNG,
+    Watch,
+    WatchOptions,
+    at_most_half,
+    places,
+)
 from fedsec.strategies.inspecting import Inspected
 from fedsec.training.classifier import TrainingSettings
 from fedsec.training.parameters import get_arrays
@@ -75,15 +86,17 @@ def test_who_looks_like_poisoned_shadows_scores_above_0_and_others_do_not() -> N
     assert (one.scores(scripted_round(attackers=0)) > 0.0).sum() <= 1
 
 
-def test_it_is_checked_in_every_other_round_and_stays_while_it_fits() -> None:
+def test_it_is_checked_often_while_it_is_young_and_stays_while_it_fits() -> None:
     one = watch()
     one.learn(scripted_round(), rng())
-    detector = one.detector
-    for server_round in range(1, 8):
+    detector, made, most = one.detector, 0, YOUNG + 2 * APART
+    for server_round in range(1, most + 1):
         report = one.learn(scripted_round(), rng(server_round))
-        assert report["shadows"] == 4
-        assert report["check"]["of"] == min(4 * server_round, WINDOW)
+        assert report["shadows"] == (4 if server_round <= YOUNG or server_round % APART == 0 else 0)
+        made += report["shadows"]
+        assert report["check"]["of"] == min(made, WINDOW)
         assert "trained" not in report
+    assert made == 4 * (YOUNG + 2)
     assert one.detector is detector
 
 
@@ -176,7 +189,7 @@ def test_the_oldest_shadows_are_forgotten() -> None:
     assert {len(one.state()[name]) for name in ("known", "poisoned", "places")} == {2 * 20}
 
 
-@pytest.mark.parametrize("rounds", [0, 1, 3])
+@pytest.mark.parametrize("rounds", [0, 1, 3, YOUNG + 1])
 def test_a_watch_that_was_resumed_goes_on_as_it_would_have(rounds: int) -> None:
     one, other = watch(took=0.7), watch(took=0.7)
     for server_round in range(rounds):
