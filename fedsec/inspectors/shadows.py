@@ -1,5 +1,6 @@
 """Shadow models of a round, clean and poisoned, trained on the server from the model that the clients were sent."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,27 +21,25 @@ TOOK = 50.0
 clean or nothing; one that takes every image for its target has no backdoor."""
 
 TOGETHER = 32
-"""Shadows that are trained before what counts of them is kept and the models are dropped."""
+"""Shadows that are trained before what counts of them is read: of a large network not all can be held at once."""
 
 MEASURED = 200
 """Public images on which that is measured."""
 
 
 @dataclass(frozen=True, slots=True)
-class ShadowRound:
-    """What was trained in one round.
+class Shadows:
+    """What was trained at a time.
 
     Attributes:
         deltas: (m, d) updates of the shadows.
         behaviour: (m, F) how they behave, see :class:`~fedsec.inspectors.behaviour.Behaviour`.
         poisoned: (m,) which of them carry a backdoor.
-        failed: how many more were poisoned and their backdoor did not take, or diverged.
     """
 
     deltas: Matrix
     behaviour: NDArray[np.float64]
     poisoned: NDArray[np.bool_]
-    failed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +62,8 @@ class ShadowMaker:
 
     def make(
         self, layout: Layout, examples: IntVector, clean: int, poisoned: int, rng: np.random.Generator
-    ) -> ShadowRound:
-        """Return the updates of new shadows; those whose backdoor did not take are left out.
+    ) -> Iterator[Shadows]:
+        """Yield new shadows, :data:`TOGETHER` at a time; those whose backdoor did not take are left out.
 
         Args:
             layout: of the round, with the model that the clients were sent.
@@ -81,28 +80,25 @@ class ShadowMaker:
             draw_clean(public.images, public.labels, public.num_classes, count, rng) for _ in range(clean + poisoned)
         ]
         shadows = [*drawn[:clean], *(poison(shadow, public.num_classes, rng) for shadow in drawn[clean:])]
-        deltas, behaviour = np.empty((len(shadows), layout.width), np.float32), list[Vector]()
-        flags = list[bool]()
         for first in range(0, len(shadows), TOGETHER):
             group = shadows[first : first + TOGETHER]
             trained = train_shadows(
                 public.network, layout.sent, group, public.normalise, self.settings, public.device, rng
             )
             models = [dict(zip(layout.sent, arrays, strict=True)) for arrays in trained]
-            changes = [layout.change(arrays) for arrays in models]
-            finite = [bool(np.isfinite(change).all()) for change in changes]  # or it diverged, and tells nothing
+            deltas = np.stack([layout.change(arrays) for arrays in models])
+            finite = [bool(np.isfinite(row).all()) for row in deltas]  # or it diverged, and tells nothing
             read = on_every_core(self._read_if_it_took, zip(group, models, finite, strict=True), public.device)
-            for shadow, change, behaves in zip(group, changes, read, strict=True):
-                if behaves is not None:
-                    deltas[len(flags)] = change
-                    behaviour.append(behaves)
-                    flags.append(shadow.trigger is not None)
-        all_read = np.array(behaviour).reshape(-1, self.behaviour.width)
-        return ShadowRound(deltas[: len(flags)], all_read, np.array(flags, bool), len(shadows) - len(flags))
+            usable = np.array([behaves is not None for behaves in read])
+            behaviour = np.array([behaves for behaves in read if behaves is not None])
+            poisoned_ones = np.array([shadow.trigger is not None for shadow in group])
+            yield Shadows(deltas[usable], behaviour.reshape(-1, self.behaviour.width), poisoned_ones[usable])
 
     def make_clean(self, seen: Inspected, rng: np.random.Generator, number: int) -> Matrix:
         """Return the updates (number, d) of clean shadows of a round."""
-        return self.make(seen.layout, seen.updates.num_examples, number, 0, rng).deltas
+        return np.concatenate(
+            [made.deltas for made in self.make(seen.layout, seen.updates.num_examples, number, 0, rng)]
+        )
 
     def _read_if_it_took(self, trained: tuple[Shadow, Arrays, bool]) -> Vector | None:
         """Return how a shadow behaves; ``None`` of one that is not finite, or whose backdoor did not take."""

@@ -164,15 +164,16 @@ class Watch:
         if not number:
             return 0
         made = self.maker.make(seen.layout, seen.updates.num_examples, number - number // 2, number // 2, rng)
-        read = self._read(seen, made.deltas, made.behaviour)
-        clean = read[~made.poisoned]
+        groups = [(self._read(seen, some.deltas, some.behaviour), some.poisoned) for some in made]
+        read, poisoned = (np.concatenate(parts) for parts in zip(*groups, strict=True))
+        clean = read[~poisoned]
         # A few shadows are judged as clients are, by the clients' median; many have a median of their own.
         read -= np.median(clean if len(clean) >= MANY else self._of_clients(seen), axis=0)
         order = rng.permutation(len(read))
         known = self._known.reshape(-1, read.shape[1])
         most = 2 * self.options.shadows  # the oldest are forgotten
         self._known = np.concatenate([known, read[order]])[-most:]
-        self._poisoned = np.concatenate([self._poisoned, made.poisoned[order]])[-most:]
+        self._poisoned = np.concatenate([self._poisoned, poisoned[order]])[-most:]
         self._places = np.concatenate([self._places, np.full(len(read), NONE)])[-most:]
         called = np.zeros(len(read), bool) if self.detector is None else scores(self.detector, read[order]) > 0.0
         self._called = np.concatenate([self._called, called])[-most:]

@@ -1,5 +1,6 @@
 """The detector on duty: trained once, checked in rounds to come, refreshed when it has aged, resumed as it was."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 
 from fedsec.defenses.gancrop.detector import NONE, DetectorOptions, calibrate
 from fedsec.inspectors.public import PublicData
-from fedsec.inspectors.shadows import ShadowMaker, ShadowRound
+from fedsec.inspectors.shadows import ShadowMaker, Shadows
 from fedsec.inspectors.watch import (
     APART,
     FEWEST,
@@ -40,16 +41,17 @@ class Scripted(ShadowMaker):
     heavy: float = 1.0
     took: float = 1.0
 
-    def make(self, layout: Any, examples: Any, clean: int, poisoned: int, rng: Any) -> ShadowRound:
+    def make(self, layout: Any, examples: Any, clean: int, poisoned: int, rng: Any) -> Iterator[Shadows]:
         flags = np.arange(clean + poisoned) >= clean
         deltas = (0.01 * rng.standard_normal((len(flags), layout.width))).astype(np.float32)
         for name in ("fc1.weight", "fc2.weight"):
             start = layout.row[name].start
             deltas[flags, start : start + 10] += self.heavy
         kept = ~flags | (rng.random(len(flags)) < self.took)
-        return ShadowRound(
-            deltas[kept], rng.normal(size=(kept.sum(), self.behaviour.width)), flags[kept], int((~kept).sum())
-        )
+        behaviour = rng.normal(size=(kept.sum(), self.behaviour.width))
+        first = len(behaviour) // 3
+        for part in (slice(first), slice(first, None)):
+            yield Shadows(deltas[kept][part], behaviour[part], flags[kept][part])
 
 
 def watch(
@@ -220,9 +222,9 @@ def test_places_are_the_slices_and_shapes_of_the_arrays() -> None:
 
 def test_real_shadows_start_from_the_model_that_was_sent_and_poisoned_ones_carry_their_backdoor() -> None:
     seen = scripted_round()
-    made = ShadowMaker(public(), SETTINGS).make(seen.layout, np.array([60, 120]), 4, 4, rng())
+    (made,) = ShadowMaker(public(), SETTINGS).make(seen.layout, np.array([60, 120]), 4, 4, rng())
     assert (~made.poisoned).sum() == 4
-    assert made.poisoned.sum() + made.failed == 4
+    assert made.poisoned.sum() <= 4
     assert made.deltas.shape == (len(made.poisoned), seen.layout.width)
     lengths = np.linalg.norm(made.deltas, axis=1)
     assert (lengths > 0.0).all()
@@ -248,7 +250,7 @@ def test_a_backdoor_of_a_class_without_images_has_not_taken() -> None:
 
 def test_a_claim_of_a_billion_examples_costs_no_more_than_there_are_public_images() -> None:
     seen = scripted_round()
-    made = ShadowMaker(public(), SETTINGS).make(seen.layout, np.array([10**9]), 1, 0, rng())
+    (made,) = ShadowMaker(public(), SETTINGS).make(seen.layout, np.array([10**9]), 1, 0, rng())
     assert made.deltas.shape[0] == 1
 
 
