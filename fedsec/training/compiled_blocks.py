@@ -26,15 +26,20 @@ from fedsec.training.compiled_instructions import (
     emitted,
 )
 
-MOST_ROWS, MOST_COLUMNS = (6, 4) if FEATURES.get("avx512f") else (3, 2)
+WIDE = bool(FEATURES.get("avx512f"))
+
+PARTS = 1 if WIDE else 2
+"""Parts of a vector that a block goes through one after the other: a part fits a register."""
+
+MOST_ROWS, MOST_COLUMNS = (6, 4) if WIDE else (4, 3)
 """Sums of a block: with what they are made of, they fill the registers and no more."""
 
-ROWS_OF_SLOPES, COLUMNS_OF_SLOPES = (5, 5) if MOST_ROWS == 6 else (3, 2)
+ROWS_OF_SLOPES, COLUMNS_OF_SLOPES = (5, 5) if WIDE else (2, 5)
 """The same where both factors are vectors."""
 
 
 def _by_shape(
-    builder: ir.IRBuilder, rows: Any, columns: Any, most: tuple[int, int], emit: Callable[[int, int], None]
+    builder: ir.IRBuilder, rows: Any, columns: Any, most: tuple[int, int], emit: Callable[[int, int, int], None]
 ) -> None:
     """Emit a block of every shape up to ``most``, and the choice among them."""
     done = builder.append_basic_block()
@@ -44,7 +49,8 @@ def _by_shape(
             block = builder.append_basic_block()
             switch.add_case(INT(height * (most[1] + 1) + width), block)
             builder.position_at_end(block)
-            emit(height, width)
+            for part in range(PARTS):
+                emit(height, width, part * LINE // PARTS)
             builder.branch(done)
     builder.position_at_end(done)
 
@@ -65,11 +71,11 @@ def _broadcast_block(
         vector, to_term, to_column = (builder.extract_value(vectors, i) for i in range(3))
         first, to_first = (builder.extract_value(start, i) for i in range(2))
         target, target_row, target_column = (builder.extract_value(result, i) for i in range(3))
-        emitter = Emitter(builder)
+        emitter = Emitter(builder, LANES // PARTS)
 
-        def emit(height: int, width: int) -> None:
+        def emit(height: int, width: int, part: int) -> None:
             by_row = [emitter.times(of_row, row) for row in range(height)]
-            by_column = [emitter.times(to_column, column) for column in range(width)]
+            by_column = [emitter.moved(emitter.times(to_column, column), INT(part)) for column in range(width)]
             sums = [emitter.same(emitter.moved(first, emitter.times(to_first, row))) for row in range(height)]
             sums = [value for value in sums for _ in range(width)]
             with emitter.repeated(terms, sums) as (term, now):
@@ -84,7 +90,7 @@ def _broadcast_block(
                         now[place] = builder.call(emitter.fused, [factor, value, now[place]])
             for row in range(height):
                 for column in range(width):
-                    steps = emitter.times(target_row, row), emitter.times(target_column, column)
+                    steps = emitter.times(target_row, row), emitter.times(target_column, column), INT(part)
                     emitter.keep(sums[row * width + column], emitter.moved(target, *steps))
 
         _by_shape(builder, rows, columns, (MOST_ROWS, MOST_COLUMNS), emit)
@@ -102,16 +108,16 @@ def _slope_block(_context: Any, rows: Any, columns: Any, slopes: Any, vectors: A
         slope, of_term, of_row = (builder.extract_value(slopes, i) for i in range(3))
         vector, to_term, to_column = (builder.extract_value(vectors, i) for i in range(3))
         target, target_row, target_column = (builder.extract_value(result, i) for i in range(3))
-        emitter = Emitter(builder)
+        emitter = Emitter(builder, LANES // PARTS)
 
-        def emit(height: int, width: int) -> None:
+        def emit(height: int, width: int, part: int) -> None:
             targets = [
-                emitter.moved(target, emitter.times(target_row, row), emitter.times(target_column, column))
+                emitter.moved(target, emitter.times(target_row, row), emitter.times(target_column, column), INT(part))
                 for row in range(height)
                 for column in range(width)
             ]
-            by_row = [emitter.times(of_row, row) for row in range(height)]
-            by_column = [emitter.times(to_column, column) for column in range(width)]
+            by_row = [emitter.moved(emitter.times(of_row, row), INT(part)) for row in range(height)]
+            by_column = [emitter.moved(emitter.times(to_column, column), INT(part)) for column in range(width)]
             sums = [emitter.vector(place) for place in targets]
             with emitter.repeated(terms, sums) as (term, now):
                 place = emitter.times(term, 8)

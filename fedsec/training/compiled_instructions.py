@@ -56,16 +56,20 @@ def emitted(function: Callable[..., Any]) -> Any:
 FLOAT, INT = ir.FloatType(), ir.IntType(64)
 VECTOR = ir.VectorType(FLOAT, LANES)
 WHICH = ir.VectorType(ir.IntType(32), LANES)
-FUSED = ir.FunctionType(VECTOR, [VECTOR, VECTOR, VECTOR])
 
 
 class Emitter:
-    """Emits loads, stores and products at addresses, which are 64-bit integers."""
+    """Emits loads, stores and products at addresses, which are 64-bit integers.
 
-    def __init__(self, builder: ir.IRBuilder) -> None:
-        self.builder = builder
-        name = f"llvm.fma.v{LANES}f32"
-        self.fused = cgutils.get_or_insert_function(builder.module, FUSED, name)  # type: ignore[no-untyped-call]
+    Args:
+        builder: takes the instructions.
+        lanes: of its vectors, all of :data:`LANES` or a part of them.
+    """
+
+    def __init__(self, builder: ir.IRBuilder, lanes: int = LANES) -> None:
+        self.builder, self.lanes, self.kind = builder, lanes, ir.VectorType(FLOAT, lanes)
+        kind, name = ir.FunctionType(self.kind, [self.kind] * 3), f"llvm.fma.v{lanes}f32"
+        self.fused = cgutils.get_or_insert_function(builder.module, kind, name)  # type: ignore[no-untyped-call]
 
     def times(self, number: Any, factor: Any) -> Any:
         """Return a product of integers."""
@@ -85,19 +89,20 @@ class Emitter:
         return self.builder.load(self._at(address, INT), align=8)
 
     def vector(self, address: Any) -> Any:
-        """Return the vector at an address, a multiple of :data:`LINE`."""
-        return self.builder.load(self._at(address, VECTOR), align=LINE)
+        """Return the vector at an address, a multiple of its bytes."""
+        return self.builder.load(self._at(address, self.kind), align=ITEM * self.lanes)
 
     def same(self, address: Any) -> Any:
         """Return the number at an address in all lanes."""
         number = self.builder.load(self._at(address, FLOAT), align=ITEM)
-        one = self.builder.insert_element(ir.Constant(VECTOR, ir.Undefined), number, ir.IntType(32)(0))
-        lanes = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
-        return self.builder.shuffle_vector(one, ir.Constant(VECTOR, ir.Undefined), lanes)
+        nothing = ir.Constant(self.kind, ir.Undefined)
+        one = self.builder.insert_element(nothing, number, ir.IntType(32)(0))
+        lanes = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), [0] * self.lanes)
+        return self.builder.shuffle_vector(one, nothing, lanes)
 
     def keep(self, value: Any, address: Any) -> None:
-        """Write a vector to an address, a multiple of :data:`LINE`."""
-        self.builder.store(value, self._at(address, VECTOR), align=LINE)
+        """Write a vector to an address, a multiple of its bytes."""
+        self.builder.store(value, self._at(address, self.kind), align=ITEM * self.lanes)
 
     @contextmanager
     def repeated(self, times: Any, sums: list[Any]) -> Iterator[tuple[Any, list[Any]]]:
@@ -108,7 +113,7 @@ class Emitter:
         builder.cbranch(builder.icmp_signed(">", times, INT(0)), body, after)
         builder.position_at_end(body)
         counter = builder.phi(INT)
-        carried = [builder.phi(VECTOR) for _ in sums]
+        carried = [builder.phi(self.kind) for _ in sums]
         inside = [*carried]
         yield counter, inside
         following, end = builder.add(counter, INT(1)), builder.block
@@ -118,7 +123,7 @@ class Emitter:
         builder.cbranch(builder.icmp_signed("<", following, times), body, after)
         builder.position_at_end(after)
         for place, (start, value) in enumerate(zip(first, inside, strict=True)):
-            result = builder.phi(VECTOR)
+            result = builder.phi(self.kind)
             result.add_incoming(start, before)
             result.add_incoming(value, end)
             sums[place] = result
