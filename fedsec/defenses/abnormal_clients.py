@@ -84,8 +84,10 @@ def make_surrogates(deltas: Matrix, size: int, seed: int) -> Matrix:
 
 def scale_of(surrogates: Matrix) -> Scale:
     """Return the scale of benign surrogates (m, p)."""
-    centre = surrogates.mean(0)
-    return Scale(centre, float(max(np.sqrt(np.square(surrogates - centre).mean()), np.finfo(np.float32).tiny)))
+    wide = surrogates.astype(np.float64)
+    centre = wide.mean(0)
+    spread = float(np.sqrt(np.square(wide - centre).mean()))
+    return Scale(centre.astype(np.float32), max(spread, float(np.finfo(np.float32).tiny)))
 
 
 def train_autoencoder(autoencoder: Autoencoder, surrogates: Matrix, scale: Scale) -> bool:

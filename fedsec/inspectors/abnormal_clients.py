@@ -34,6 +34,10 @@ LAYER = "autoencoder."
 KEPT = ("seed", "age", "centre", "spread")
 """What is kept beside them."""
 
+FEWEST, TINY = 2, 1e-30
+"""Benign updates that there must be at least, and how far apart: of those that diverge none is left, and from one, or
+several of one kind, nothing is learned of how benign ones differ."""
+
 
 @dataclass(frozen=True, slots=True)
 class Learned:
@@ -135,10 +139,12 @@ class AbnormalClientsInspector:
         """Return what benign updates teach; ``None`` where the autoencoder does not converge."""
         benign = self.make_benign(seen, rng, self.shadows)
         seed, initial = (int(drawn) for drawn in rng.integers(2**63 - 1, size=2))
+        if len(benign) < FEWEST:
+            return None
         surrogates = make_surrogates(benign, self.size, seed)
-        if not np.isfinite(surrogates).all():
+        scale = scale_of(surrogates)
+        if not (np.isfinite(surrogates).all() and np.isfinite(np.float32(scale.spread)) and scale.spread > TINY):
             return None
         with drawn_from(initial):
             autoencoder = Autoencoder(self.size)
-        scale = scale_of(surrogates)
         return Learned(seed, scale, autoencoder) if train_autoencoder(autoencoder, surrogates, scale) else None

@@ -14,6 +14,9 @@ LOUD = 5.0
 """Times the median length of the round's updates, to which a longer one is shortened. Honest updates seldom differ by
 so much, and what a client sends may be a million times as long before it is dropped as nonsense."""
 
+ALIKE = 1.0
+"""The same where suspects are averaged: what one of them has against the others, it has once."""
+
 
 @dataclass(frozen=True, slots=True)
 class Averages:
@@ -32,7 +35,16 @@ class Averages:
         """Return those of a round."""
         return cls(seen, row_norms(seen.updates.deltas))
 
-    def shares(self, chosen: BoolVector) -> Vector:
+    def quiet(self, chosen: BoolVector) -> BoolVector:
+        """Return the ``chosen`` ones (n,) without the loud ones, where these are no more than half of them.
+
+        A few who are sacrificed could send the opposite of what the others share, and hide it from whoever looks at
+        their average.
+        """
+        found = chosen & ~self._longer(LOUD * float(np.median(self.lengths)))
+        return found if 2 * found.sum() >= chosen.sum() else chosen
+
+    def shares(self, chosen: BoolVector, most: float = LOUD) -> Vector:
         """Return what part each update (n,) has in the average of the ``chosen`` ones: 1 / k of k, less of a loud one.
 
         The median is that of the round, which an honest majority decides, and not of the chosen, who may be attackers.
@@ -40,16 +52,19 @@ class Averages:
 
         Args:
             chosen: (n,) whose updates are averaged; with none of them all parts are 0.
+            most: times the median length, to which a longer update is shortened.
         """
-        longest = LOUD * float(np.median(self.lengths))
-        loud = (self.lengths > longest) & (longest > 0.0)
-        shortened = np.divide(longest, self.lengths, out=np.ones(len(chosen)), where=loud)
+        longest = most * float(np.median(self.lengths))
+        shortened = np.divide(longest, self.lengths, out=np.ones(len(chosen)), where=self._longer(longest))
         return np.where(chosen, shortened / max(1, int(chosen.sum())), 0.0)
 
-    def change(self, chosen: BoolVector) -> NDArray[np.float32]:
+    def change(self, chosen: BoolVector, most: float = LOUD) -> NDArray[np.float32]:
         """Return the average of the chosen updates, (d,); zeros without any."""
-        return weighted_sum(self.seen.updates.deltas, self.shares(chosen))
+        return weighted_sum(self.seen.updates.deltas, self.shares(chosen, most))
 
-    def model(self, chosen: BoolVector) -> Arrays:
+    def model(self, chosen: BoolVector, most: float = LOUD) -> Arrays:
         """Return the average of the chosen models, with the median of their BatchNorm statistics."""
-        return self.seen.rebuild(self.change(chosen), chosen)
+        return self.seen.rebuild(self.change(chosen, most), chosen)
+
+    def _longer(self, longest: float) -> BoolVector:
+        return np.asarray((self.lengths > longest) & (longest > 0.0))

@@ -13,7 +13,7 @@ from fedsec.defenses.gancrop.recovery import RecoveryOptions
 from fedsec.defenses.gancrop.trigger import RecoveredTrigger
 from fedsec.defenses.gancrop.unlearning import UnlearningOptions
 from fedsec.defenses.updates import BoolVector, Vector, Verdict
-from fedsec.inspectors.averages import Averages
+from fedsec.inspectors.averages import ALIKE, Averages
 from fedsec.inspectors.carriers import Carriers, bound, carry
 from fedsec.inspectors.public import PublicData
 from fedsec.inspectors.repair import Found, Repairer
@@ -115,7 +115,7 @@ class GancropInspector:
         """Return what is recovered from the average of some models; ``None`` without any."""
         if not chosen.any() or self.options.repair == "none":
             return None
-        return self.repairer.find(averages.model(chosen), trusted, _generator(rng))
+        return self.repairer.find(averages.model(averages.quiet(chosen), ALIKE), trusted, _generator(rng))
 
     def _with_carriers(self, carriers: Carriers, scores: Vector) -> tuple[Vector, Vector]:
         """Return the scores, above 0 for those too whose models the last trigger that stood out works on; and by how
@@ -146,10 +146,11 @@ class GancropInspector:
         together = self.options.repair == "average" and _outstanding(found) is not None
         explained = suspects & carry(carried) if together else suspects
         others = suspects & ~explained
-        groups, idle = ([_Group(explained, found)], []) if explained.any() else ([], [found])
+        groups, idle = ([_Group(averages.quiet(explained), found)], []) if explained.any() else ([], [found])
         if others.sum() >= max(SEVERAL, TENTH * len(others)):
             fresh = Repairer(self.public, self.options.recovery, self.options.unlearning, self.options.recovery.steps)
-            other = fresh.find(averages.model(others), trusted, _generator(rng))
+            others = averages.quiet(others)
+            other = fresh.find(averages.model(others, ALIKE), trusted, _generator(rng))
             if _outstanding(other) is not None:
                 groups.append(_Group(others, other))
             else:
@@ -164,7 +165,7 @@ class GancropInspector:
             groups = [_Group(np.arange(len(averages.lengths)) == row, None) for row in rows]
         repairs = []
         for group in groups:
-            model = averages.model(group.chosen)
+            model = averages.model(group.chosen, ALIKE)
             # What one suspect alone is searched for is not what the round is remembered for.
             found = group.found or self.repairer.apart().find(model, trusted, _generator(rng))
             repaired = self.repairer.repair(model, found, _generator(rng))

@@ -34,7 +34,8 @@ FEWEST_HELD = 100
 """With fewer held-out images than this, models are judged by so many of all: by ten images nothing can be told."""
 
 FEW = 400
-"""Public images, the held-out ones first, that serve to recover a trigger and to measure its success."""
+"""Public images, the held-out ones first, that serve to recover a trigger and to measure its success; once it is
+unlearned, by those alone that judge a model."""
 
 REFINED, NARROW = 3, 9
 """Recoveries in a row that try only the class that stood out in the one before: at first they make its trigger better,
@@ -148,7 +149,7 @@ class Repairer:
         report["success_before"] = self.public.success_of(suspect, trigger, FEW)
         arrays, loss = unlearned(self.public, self._held, suspect, [trigger], self.unlearning, generator)
         after = {"accuracy_after": self._accuracy(arrays)}
-        after["success_after"] = self.public.success_of(arrays, trigger, FEW)
+        after["success_after"] = self.public.success_of(arrays, trigger, min(FEW, len(self._judges[1])))
         outcome = _outcome(loss, min(before, found.trusted_accuracy), after["accuracy_after"], after["success_after"])
         return Repaired(None if outcome.startswith("left out") else arrays, report | after | {"outcome": outcome})
 

@@ -76,12 +76,9 @@ class ShadowMaker:
         """
         public = self.public
         count = int(np.clip(np.median(examples), 1, len(public.labels)))
-        drawn = [
-            draw_clean(public.images, public.labels, public.num_classes, count, rng) for _ in range(clean + poisoned)
-        ]
-        shadows = [*drawn[:clean], *(poison(shadow, public.num_classes, rng) for shadow in drawn[clean:])]
-        for first in range(0, len(shadows), TOGETHER):
-            group = shadows[first : first + TOGETHER]
+        flags = [False] * clean + [True] * poisoned
+        for first in range(0, len(flags), TOGETHER):
+            group = [self._draw(count, flag, rng) for flag in flags[first : first + TOGETHER]]
             trained = train_shadows(
                 public.network, layout.sent, group, public.normalise, self.settings, public.device, rng
             )
@@ -99,6 +96,11 @@ class ShadowMaker:
         return np.concatenate(
             [made.deltas for made in self.make(seen.layout, seen.updates.num_examples, number, 0, rng)]
         )
+
+    def _draw(self, examples: int, poisoned: bool, rng: np.random.Generator) -> Shadow:
+        public = self.public
+        shadow = draw_clean(public.images, public.labels, public.num_classes, examples, rng)
+        return poison(shadow, public.num_classes, rng) if poisoned else shadow
 
     def _read_if_it_took(self, trained: tuple[Shadow, Arrays, bool]) -> Vector | None:
         """Return how a shadow behaves; ``None`` of one that is not finite, or whose backdoor did not take."""

@@ -131,7 +131,8 @@ def train_shadows(
     groups = [members[first : first + size] for first in range(0, len(members), size)]
 
     def train(group: Sequence[Member]) -> list[list[NDArray[np.generic]]]:
-        if grouped is None or (device.type == "cpu" and not splits_batches(grouped, device)):
+        slower = grouped is not None and device.type == "cpu" and not splits_batches(grouped, device)
+        if grouped is None or slower or settings.optimiser != "sgd":  # which alone a cohort is trained by
             return [_alone(network, member, normalise, settings, device) for member in group]
         return [trained.arrays for trained in train_cohort(grouped, group, normalise, settings, device)]
 

@@ -26,8 +26,10 @@ def one_thread() -> Iterator[None]:
 
 
 def workers(device: torch.device) -> int:
-    """Return how many threads keep a device busy: one for each core of a CPU."""
-    return (os.cpu_count() or 1) if device.type == "cpu" else 1
+    """Return how many threads keep a device busy: on a CPU one for each core that this process may use."""
+    if device.type != "cpu":
+        return 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def on_every_core(function: Callable[[Item], Result], items: Iterable[Item], device: torch.device) -> list[Result]:

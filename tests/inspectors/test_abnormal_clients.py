@@ -8,9 +8,14 @@ import pytest
 
 from fedsec.defenses.updates import Matrix, OptionError, RoundUpdates
 from fedsec.inspectors.abnormal_clients import AbnormalClientsInspector
+from fedsec.inspectors.shadows import ShadowMaker
 from fedsec.strategies.abnormal_clients import AbnormalClients
 from fedsec.strategies.inspecting import Arrays, Findings, Inspected
 from fedsec.strategies.layout import Layout
+from fedsec.training.classifier import TrainingSettings
+from tests.backdoored import public
+from tests.inspectors.rounds import arrays_of, moved
+from tests.inspectors.rounds import round_of as lenets
 
 D = 300
 BASE = np.random.default_rng(0).normal(size=(3, D))
@@ -77,6 +82,26 @@ def test_where_no_autoencoder_converges_the_model_stays_and_the_next_round_tries
         assert not findings.verdict.delta.any()
         assert json.loads(json.dumps(findings.report, allow_nan=False)) == findings.report
     assert inspector.state() == {}
+
+
+@pytest.mark.parametrize("rate", [1e30, 1e5])
+def test_where_the_server_s_own_models_diverge_nobody_is_let_in(rate: float) -> None:
+    maker = ShadowMaker(public(), TrainingSettings(1, 16, rate))
+    findings = AbnormalClientsInspector(maker.make_clean, shadows=4).inspect(
+        lenets([moved(arrays_of(False), seed) for seed in range(4)]), np.random.default_rng(0)
+    )
+    assert not findings.report["converged"]
+    assert not findings.verdict.delta.any()
+
+
+@pytest.mark.parametrize("number", [0, 1, 4])
+def test_nothing_is_learned_from_too_few_benign_updates_or_from_equal_ones(number: int) -> None:
+    def alike(sent: Arrays, rng: np.random.Generator, wanted: int) -> Matrix:
+        return np.ones((number, D), np.float32)
+
+    findings = inspected(AbnormalClientsInspector(alike), 0)
+    assert not findings.report["converged"]
+    assert not findings.verdict.weights.any()
 
 
 def test_state_of_another_kind_is_refused() -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from fedsec.defenses.updates import RoundUpdates
-from fedsec.inspectors.averages import LOUD, Averages
+from fedsec.inspectors.averages import ALIKE, LOUD, Averages
 from fedsec.strategies.inspecting import Arrays, Inspected
 from fedsec.strategies.layout import Layout
 
@@ -53,3 +53,15 @@ def test_where_most_send_nothing_new_nobody_is_shortened() -> None:
     of = averages((0.0, 0.0), (0.0, 0.0), (3.0, 0.0))
     np.testing.assert_allclose(of.shares(np.ones(3, bool)), [1 / 3] * 3)
     np.testing.assert_allclose(of.change(np.ones(3, bool)), [1.0, 0.0], rtol=1e-6)
+
+
+def test_suspects_have_one_voice_each() -> None:
+    of = averages((1.0, 0.0), (1.0, 0.0), (2.0, 0.0), (-1e6, 0.0), (1.0, 0.0))
+    np.testing.assert_allclose(of.change(np.array([True, True, True, True, False]), ALIKE), [0.5, 0.0], rtol=1e-6)
+
+
+def test_the_loud_are_left_out_where_they_are_no_more_than_half() -> None:
+    of = averages((1.0, 0.0), (1.0, 0.0), (1.0, 0.0), (9.0, 0.0), (0.0, 9.0), (4.0, 0.0), (1.0, 0.0))
+    for chosen, expected in (([0, 3], [0]), ([0, 3, 4], [0, 3, 4]), ([3], [3]), ([0, 5], [0, 5]), ([], [])):
+        found = of.quiet(np.isin(np.arange(7), chosen))
+        assert np.flatnonzero(found).tolist() == expected

@@ -20,7 +20,7 @@ from fedsec.strategies.gancrop import Gancrop
 from fedsec.strategies.inspecting import Arrays, Findings, Inspected
 from fedsec.training.classifier import TrainingSettings
 from fedsec.training.parameters import get_arrays
-from tests.backdoored import OTHER_TARGET, OTHER_TRIGGER, TARGET, TRIGGER, measured, public, trained_otherwise
+from tests.backdoored import OTHER_TARGET, OTHER_TRIGGER, TARGET, TRIGGER, measured, network, public, trained_otherwise
 from tests.inspectors.rounds import arrays_of, moved, round_of
 
 SETTINGS = TrainingSettings(epochs=1, batch_size=16, learning_rate=0.05)
@@ -154,6 +154,15 @@ def test_a_loud_model_among_the_suspects_does_not_hide_their_trigger() -> None:
     findings = inspected(told([7, 8, 9, 10, 11], OPTIONS), round_of([*models, loud]))
     assert {repair["target"] for repair in findings.report["repairs"]} == {TARGET}
     assert not findings.verdict.weights[7:].any()
+
+
+def test_sacrificed_attackers_do_not_hide_the_trigger_of_the_others_by_its_opposite() -> None:
+    clean, bad, sent = arrays_of(False), arrays_of(True), get_arrays(network())
+    opposite = {name: array - 1e3 * (bad[name] - array) for name, array in sent.items()}
+    models = [*(moved(clean, seed) for seed in range(12)), *(moved(bad, seed) for seed in range(20, 28))]
+    findings = inspected(told(list(range(12, 22)), OPTIONS), round_of([*models, opposite, opposite]))
+    assert TARGET in {repair["target"] for repair in findings.report["repairs"]}
+    assert not findings.verdict.weights[12:].any()
 
 
 def test_a_loud_model_that_nobody_suspects_moves_the_average_no_farther_than_a_few_others() -> None:

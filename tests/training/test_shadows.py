@@ -1,5 +1,7 @@
 """Shadows are drawn as they should be, and trained together as each would be alone."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -59,11 +61,11 @@ def trained(network: nn.Module, shadows: list[Shadow], seed: int = 5) -> list[li
     return train_shadows(network, sent, shadows, NORMALISE, SETTINGS, CPU, rng(seed))  # type: ignore[return-value]
 
 
-def alone(network: nn.Module, shadow: Shadow, seed: int) -> list[np.ndarray]:
+def alone(network: nn.Module, shadow: Shadow, seed: int, settings: TrainingSettings = SETTINGS) -> list[np.ndarray]:
     start = [array.copy() for array in get_arrays(network).values()]
     with one_thread():
         draws = torch.Generator().manual_seed(seed)
-        train_classifier(network, *on_device(shadow.images, shadow.labels, CPU), NORMALISE, SETTINGS, draws)
+        train_classifier(network, *on_device(shadow.images, shadow.labels, CPU), NORMALISE, settings, draws)
     arrays = [array.copy() for array in get_arrays(network).values()]
     set_arrays(network, start)
     return arrays
@@ -80,6 +82,14 @@ def test_shadows_end_as_each_would_alone(build: type[nn.Module]) -> None:
         assert np.array_equal(array, other)
     for shadow, arrays, seed in zip(shadows, ends, seeds, strict=True):
         for array, other in zip(arrays, alone(network, shadow, int(seed)), strict=True):
+            assert_allclose(array, other, atol=2e-4)
+
+
+def test_shadows_of_clients_who_train_by_adam_do_so_too() -> None:
+    network, shadows, settings = lenet(), some_shadows(3), replace(SETTINGS, optimiser="adam", learning_rate=1e-3)
+    ends = train_shadows(network, get_arrays(network), shadows, NORMALISE, settings, CPU, rng(5))
+    for shadow, arrays, seed in zip(shadows, ends, rng(5).integers(2**63 - 1, size=3), strict=True):
+        for array, other in zip(arrays, alone(network, shadow, int(seed), settings), strict=True):
             assert_allclose(array, other, atol=2e-4)
 
 

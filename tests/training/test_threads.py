@@ -49,6 +49,9 @@ def test_an_error_of_one_item_is_the_callers() -> None:
         on_every_core(lambda item: 1 // item, [1, 0, 2], torch.device("cpu"))
 
 
-def test_one_worker_keeps_a_gpu_busy_and_one_a_core() -> None:
+def test_one_worker_keeps_a_gpu_busy_and_one_a_core(monkeypatch: pytest.MonkeyPatch) -> None:
     assert workers(torch.device("cuda")) == 1
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 3, 5})
+    assert workers(torch.device("cpu")) == 3
+    monkeypatch.delattr(os, "sched_getaffinity")
     assert workers(torch.device("cpu")) == os.cpu_count()
