@@ -147,7 +147,7 @@ def test_the_command_prints_and_keeps_what_was_found(
 
 
 def test_models_are_trained_told_apart_and_repaired_for_real() -> None:
-    setting = Setting("digits", "lenet5", 2, 4, 1.0, 200, 60, 12, 0, TrainingSettings(3, 16, 0.1), "cpu")
+    setting = Setting("digits", "lenet5", 2, 4, 1.0, 200, 60, 12, 0, TrainingSettings(8, 16, 0.1), "cpu")
     printed = list(lines(setting, 2, 0.05, "the command"))
     rows = [line for line in printed if line.startswith("| every array by its shape, and behaviour")]
     assert len(rows) == 4  # by two judges, in two tables

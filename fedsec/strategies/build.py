@@ -11,7 +11,7 @@ from fedsec.defenses.updates import OptionError, RoundUpdates
 from fedsec.strategies import STRATEGIES, Flame, InspectingStrategy, Krum, MultiKrum, TrimmedMean
 from fedsec.strategies.robust import RobustStrategy
 
-MATRICES: dict[type[RobustStrategy], int] = {Krum: 6, MultiKrum: 6, TrimmedMean: 6, Flame: 6}
+MATRICES: dict[type[RobustStrategy], int] = {Krum: 5, MultiKrum: 5, TrimmedMean: 5, Flame: 8}
 """How many (n, n) float64 matrices a strategy that compares every two clients holds at once, as measured."""
 
 
