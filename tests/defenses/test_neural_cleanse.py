@@ -37,7 +37,7 @@ def test_target_of_a_backdoor_is_flagged_and_its_trigger_found() -> None:
 
 
 def test_no_class_of_a_clean_network_stands_out_as_far_as_a_target_does() -> None:
-    # Of ten sizes one or two often lie beyond two deviations by chance: how the search rounds decides which.
+    # Beyond two deviations a clean class lies now and then: in 4 of 12 clean models of experiments/gancrop/README.md.
     clean, poisoned = (flag_targets(cleansed(trained(backdoor))) for backdoor in (False, True))
     assert clean.converged
     assert clean.indices.max() < poisoned.indices[TARGET]

@@ -220,11 +220,14 @@ def test_places_are_the_slices_and_shapes_of_the_arrays() -> None:
         assert part.stop - part.start == np.prod(shape) == layout.sent[name].size
 
 
-def test_real_shadows_start_from_the_model_that_was_sent_and_poisoned_ones_carry_their_backdoor() -> None:
+@pytest.mark.parametrize("took", [True, False])
+def test_real_shadows_start_from_the_model_that_was_sent_and_poisoned_ones_carry_their_backdoor(
+    took: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen = scripted_round()
+    monkeypatch.setattr(ShadowMaker, "_took", lambda *given: took)
     (made,) = ShadowMaker(public(), SETTINGS).make(seen.layout, np.array([60, 120]), 4, 4, rng())
-    assert (~made.poisoned).sum() == 4
-    assert made.poisoned.sum() <= 4
+    assert made.poisoned.tolist() == [False] * 4 + [True] * (4 * took)
     assert made.deltas.shape == (len(made.poisoned), seen.layout.width)
     lengths = np.linalg.norm(made.deltas, axis=1)
     assert (lengths > 0.0).all()
