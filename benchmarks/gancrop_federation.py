@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from benchmarks.gancrop_setting import Setting
 from fedsec.data.partition import PartitionSettings, partition
 from fedsec.inspectors.public import Arrays, PublicData
-from fedsec.tensors import read_tensors, write_tensors
+from fedsec.tensors import DamagedError, read_tensors, write_tensors
 from fedsec.training.parameters import get_arrays
 from fedsec.training.shadows import Shadow, train_shadows
 
@@ -61,7 +61,10 @@ def mean_model(sent: Arrays, models: Sequence[Arrays]) -> Model:
 def _kept(setting: Setting, first: Model) -> tuple[int, Model]:
     for number in range(setting.round if setting.keep else 0, 0, -1):
         if (path := _path(setting, number)).exists():
-            return number, read_tensors(path)[0]
+            try:
+                return number, read_tensors(path)[0]
+            except DamagedError as error:
+                raise SystemExit(f"{path}: {error}. Delete it, and the round is done again.") from error
     return 0, first
 
 

@@ -175,3 +175,7 @@ def test_a_federation_goes_on_from_what_was_kept_and_ends_the_same(
         np.testing.assert_array_equal(found[name], array)
     gancrop_federation.federation(public, held, replace(kept, seed=1))
     assert len(rounds) == 3
+    for path in tmp_path.iterdir():
+        path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(SystemExit, match=r"0002\.safetensors: .*Delete it"):
+        gancrop_federation.federation(public, held, kept)
