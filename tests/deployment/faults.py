@@ -25,7 +25,8 @@ SERVER_DISK, NODE_DISK = "4m", "3m"
 """Enough for the run's record, and for three states of a client."""
 
 JUMP_SECONDS = 3600
-PATIENCE = 30.0
+PATIENCE = 60.0
+"""Seconds that a file which is to be damaged may let wait for itself."""
 RESTART_SECONDS = 5.0
 READY = "Uvicorn running on https"
 
@@ -100,16 +101,14 @@ def server_clock_jump(scene: Scene, seconds: float) -> None:
 
 def corrupt_state_file(scene: Scene, seconds: float) -> None:
     """Change one byte of the newest state that the victim keeps, once it keeps one."""
-    deadline = time.monotonic() + PATIENCE
-    while not (files := sorted((scene.victim / "state").rglob("*.safetensors"))) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    if files:
+    if files := _awaited(scene.victim / "state", "*.safetensors"):
         _flip(files[-1], scene.moments)
     time.sleep(seconds)
 
 
 def corrupt_checkpoint(scene: Scene, seconds: float) -> None:
-    """End the process that aggregates, and change one byte of its newest checkpoint."""
+    """End the process that aggregates, once there is a checkpoint, and change one byte of the newest."""
+    _awaited(scene.deployment.runs, "latest.safetensors")
     run_killed(scene, 0.5)
     _flip(next(scene.deployment.runs.rglob("latest.safetensors")), scene.moments)
     time.sleep(seconds)
@@ -209,6 +208,14 @@ def _jump(scene: Scene, whose: str, seconds: float) -> None:
     scene.clocks[whose].jump(way)
     time.sleep(seconds)
     scene.clocks[whose].jump(0)
+
+
+def _awaited(folder: Path, pattern: str) -> list[Path]:
+    """Return the files of this pattern in a folder, sorted, once there is one; none after ``PATIENCE``."""
+    deadline = time.monotonic() + PATIENCE
+    while not (files := sorted(folder.rglob(pattern))) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return files
 
 
 def _flip(file: Path, moments: random.Random) -> None:

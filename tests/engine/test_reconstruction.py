@@ -120,10 +120,10 @@ def test_a_run_does_not_start_where_the_adversary_holds_the_victim_s_class() -> 
 @pytest.mark.slow
 def test_the_attack_does_what_it_promises_its_images_come_to_look_like_the_victim_s() -> None:
     changes = {"data__held": "1", "federation__clients": 2, "attack__clients": "1", "attack__updates": 60}
-    more = {"federation__draw": 48, "attack__fakes": 160, "federation__rounds": 12, "data__share": 1.0}
+    more = {"federation__draw": 48, "attack__fakes": 160, "federation__rounds": 18, "data__share": 1.0}
     _, folder, _ = run(rebuilt(**changes, **more, attack__start_accuracy=0.5), "local")
     first, *rest = (line["reconstruction"] for line in folder.rounds())
-    late = [line["rebuilt"] for line in rest[-5:]]
+    late = [line["rebuilt"] for line in rest[-10:]]  # two networks that play swing: no single round is the measure
     assert min(of["distances"]["of_means"] for of in late) < 0.6 * first["untrained"]["distances"]["of_means"]
     assert max(of["ssim_nearest"] for of in late) > first["untrained"]["ssim_nearest"] + 0.3
 
