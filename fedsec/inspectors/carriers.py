@@ -24,6 +24,12 @@ ABOVE = 25.0
 global model has already fools the honest ones too, though less than those that plant it anew."""
 
 
+SUSPECTED, RANKED = 0.25, 0.75
+"""Share of a trigger's carriers that the detector must call, or how often it must find a carrier more suspicious than
+another model, for the trigger to be one that somebody planted. On Fashion-MNIST natural ones had at most 0.1 and 0.67,
+planted ones at least 1 and 0.96."""
+
+
 class Carriers:
     """Tells who of a round carries a trigger.
 
@@ -78,3 +84,21 @@ def bound(found: Vector) -> float:
     """
     middle = float(np.median(found))
     return max(FIRED, middle + ABOVE, (middle + float(found.max())) / 2)
+
+
+def natural(found: Vector, told: Vector) -> bool:
+    """Tell whether a trigger has no support from the detector: then nobody planted it.
+
+    In the first rounds, models of clients who hold much of one class have natural triggers for it that no small mask
+    gives away. But those clients' updates look hardly more poisoned than others'.
+
+    Args:
+        found: (n,) lifts of the trigger.
+        told: (n,) scores of the detector, above 0 for those that it calls.
+    """
+    carrying = found >= bound(found)
+    if not carrying.any():
+        return False  # nobody is accused for it
+    pairs = told[carrying][:, None] - told[~carrying][None, :]
+    above = float(np.mean((pairs > 0.0) + 0.5 * (pairs == 0.0)))
+    return above < RANKED and float((told[carrying] > 0.0).mean()) < SUSPECTED

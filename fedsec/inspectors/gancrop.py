@@ -14,7 +14,7 @@ from fedsec.defenses.gancrop.trigger import RecoveredTrigger
 from fedsec.defenses.gancrop.unlearning import UnlearningOptions
 from fedsec.defenses.updates import BoolVector, Vector, Verdict
 from fedsec.inspectors.averages import ALIKE, Averages
-from fedsec.inspectors.carriers import Carriers, bound, carry
+from fedsec.inspectors.carriers import Carriers, bound, carry, natural
 from fedsec.inspectors.public import PublicData
 from fedsec.inspectors.repair import Found, Repairer
 from fedsec.inspectors.shadows import ShadowMaker
@@ -97,6 +97,8 @@ class GancropInspector:
         found = self._find(averages, candidates(ranking), trusted, rng)
         clock.append(time.perf_counter())
         scores, carried = self._with_carriers(carriers, told)
+        if found and _outstanding(found) and natural(carried, told):
+            found, scores, carried = self.repairer.dismissed(found), told, np.empty(0)
         suspects = scores > 0.0
         groups, searches = self._groups(averages, suspects, carried, found, trusted, rng)
         clock.append(time.perf_counter())

@@ -131,6 +131,15 @@ class Repairer:
             return Found(None, report | {"outcome": "left out: the recovery did not converge"})
         return Found(recovery, report | described(recovery), self._accuracy(trusted))
 
+    def dismissed(self, found: Found) -> Found:
+        """Return what was found without the trigger that stood out, for it is a natural one, and forget that."""
+        if found.recovery is None:
+            return found
+        self.known, self.maker, self.narrow = None, None, 0
+        recovery = replace(found.recovery, target=None)
+        about = described(recovery) | {"natural": found.recovery.target}
+        return replace(found, recovery=recovery, report=found.report | about)
+
     def repair(self, suspect: Arrays, found: Found, generator: torch.Generator) -> Repaired:
         """Return a suspect model in which the triggers that were found are unlearned.
 

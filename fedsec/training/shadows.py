@@ -77,6 +77,8 @@ def poison(
 ) -> Shadow:
     """Return a clean shadow with stamped copies: of one class, or of all but the target, evenly.
 
+    The one class is that of an image drawn at random: of one that it has few images of no backdoor takes.
+
     Args:
         clean: what to poison.
         num_classes: number of classes.
@@ -86,9 +88,10 @@ def poison(
     """
     trigger = draw_trigger(clean.images.shape[1:], rng, kinds)
     target = int(rng.choice(targets or range(num_classes)))
-    others = [label for label in range(num_classes) if label != target and (clean.labels == label).any()]
-    source = int(rng.choice(others)) if others and rng.random() < 0.5 else -1
-    eligible = np.flatnonzero(clean.labels != target if source < 0 else clean.labels == source)
+    others = np.flatnonzero(clean.labels != target)
+    one = len(others) and rng.random() < 0.5
+    source = int(clean.labels[rng.choice(others)]) if one else -1
+    eligible = np.flatnonzero(clean.labels == source) if one else others
     if source < 0:
         eligible = rng.permutation(eligible)[: round(rng.uniform(*COPIES) * len(clean.labels))]
     return stamped(clean, trigger, eligible, target, source)

@@ -36,20 +36,21 @@ QUICK = replace(OPTIONS, recovery=RecoveryOptions(steps=3, batch_size=4), unlear
 class Told(Watch):
     """Suspects whom it is told to."""
 
-    def __init__(self, one: Watch, rows: list[int]) -> None:
+    def __init__(self, one: Watch, rows: list[int], values: list[float] | None = None) -> None:
         super().__init__(one.maker, one.options)
-        self.rows = rows
+        self.rows, self.values = rows, values
 
     def learn(self, seen: Inspected, rng: np.random.Generator) -> dict[str, Any]:
         return {"shadows": 0}
 
     def scores(self, seen: Inspected) -> np.ndarray:
-        return np.where(np.isin(np.arange(len(seen.updates)), self.rows), 1.0, -1.0)
+        called = np.isin(np.arange(len(seen.updates)), self.rows)
+        return np.where(called, 1.0, -1.0) if self.values is None else np.array(self.values)
 
 
-def told(rows: list[int], options: GancropOptions = QUICK) -> GancropInspector:
+def told(rows: list[int], options: GancropOptions = QUICK, values: list[float] | None = None) -> GancropInspector:
     inspector = GancropInspector(public(), SETTINGS, options)
-    inspector.watch = Told(inspector.watch, rows)
+    inspector.watch = Told(inspector.watch, rows, values)
     return inspector
 
 
@@ -241,6 +242,22 @@ def test_one_that_the_detector_let_through_is_told_by_the_trigger_of_the_others(
     assert findings.report["called"] == 1
     assert findings.report["suspects"] == 2
     assert findings.verdict.weights[4] == 0.0
+
+
+def test_a_trigger_about_whose_carriers_the_detector_finds_nothing_is_a_natural_one_and_forgotten() -> None:
+    clean, bad = arrays_of(False), arrays_of(True)
+    models = [*(moved(clean, seed) for seed in range(6)), *(moved(bad, seed) for seed in range(20, 24))]
+    values = [-2.0] * 6 + [-1.0, -1.0, -3.0, -3.0]  # the two first are searched, and the others carry it as well
+    inspector = told([], OPTIONS, values)
+    findings = inspected(inspector, round_of(models))
+    assert findings.report["suspects"] == 0
+    [search] = findings.report["searches"]
+    assert (search["target"], search["natural"]) == (None, TARGET)
+    assert inspector.repairer.known is inspector.repairer.maker is None
+    np.testing.assert_allclose(findings.verdict.weights, 0.1)
+    assert json.loads(json.dumps(findings.report)) == findings.report
+    ranked = inspected(told([], OPTIONS, [-2.0] * 6 + [-1.0] * 4), round_of(models))
+    assert [repair["target"] for repair in ranked.report["repairs"]] == [TARGET]
 
 
 def test_the_updates_are_left_as_they_were() -> None:

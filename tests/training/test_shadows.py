@@ -147,6 +147,14 @@ def test_a_poisoned_shadow_is_the_clean_one_with_stamped_copies_of_other_classes
     assert kinds == {True, False}
 
 
+def test_a_class_of_which_a_shadow_has_more_is_its_source_more_often() -> None:
+    images, _ = examples(20)
+    clean = Shadow(images, np.array([0] * 15 + [1] * 5))
+    sources = [poison(clean, CLASSES, rng(seed), ("square",), [2]).source for seed in range(200)]
+    assert 0.4 < np.mean(np.array(sources) < 0) < 0.6
+    assert sources.count(0) > 2 * sources.count(1) > 0
+
+
 def test_targets_and_shapes_can_be_named() -> None:
     clean = draw_clean(*examples(), CLASSES, 30, rng())
     made = [poison(clean, CLASSES, rng(seed), ("square",), [2]) for seed in range(10)]
