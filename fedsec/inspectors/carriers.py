@@ -4,6 +4,8 @@ Not in the paper, which unlearns a recovered trigger and forgets it. Attackers o
 mostly, so a model that the detector let through is told by it; it costs a forward pass of few images for each model.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,11 +25,10 @@ ABOVE = 25.0
 """Points by which that exceeds the median of the round: a natural trigger fools every model, and a backdoor that the
 global model has already fools the honest ones too, though less than those that plant it anew."""
 
-
 SUSPECTED, RANKED = 0.25, 0.75
 """Share of a trigger's carriers that the detector must call, or how often it must find a carrier more suspicious than
-another model, for the trigger to be one that somebody planted. On Fashion-MNIST natural ones had at most 0.1 and 0.67,
-planted ones at least 1 and 0.96."""
+another model, for the trigger to be one that somebody planted. Two natural ones on Fashion-MNIST had at most 0.1 and
+0.67; a planted patch had 1 and at least 0.96, and 0.8 and 0.99 where a penalty hid it."""
 
 
 class Carriers:
@@ -86,19 +87,35 @@ def bound(found: Vector) -> float:
     return max(FIRED, middle + ABOVE, (middle + float(found.max())) / 2)
 
 
-def natural(found: Vector, told: Vector) -> bool:
-    """Tell whether a trigger has no support from the detector: then nobody planted it.
+class Support(NamedTuple):
+    """What the detector, which does not know a trigger, says of those who carry it.
 
-    In the first rounds, models of clients who hold much of one class have natural triggers for it that no small mask
-    gives away. But those clients' updates look hardly more poisoned than others'.
+    In the first rounds, models of clients who hold much of one class have natural triggers for it, whose masks are as
+    small as a planted one's. But those clients' updates look hardly more poisoned than others'.
+
+    Attributes:
+        called: share of the carriers that it calls.
+        above: how often it finds a carrier more suspicious than another model, ties half: the area under the ROC curve.
+    """
+
+    called: float
+    above: float
+
+    @property
+    def natural(self) -> bool:
+        """Whether that is so little that the trigger is taken for a natural one."""
+        return self.called < SUSPECTED and self.above < RANKED
+
+
+def support(found: Vector, told: Vector) -> Support | None:
+    """Return what speaks for a trigger; ``None`` where nobody carries it.
 
     Args:
-        found: (n,) lifts of the trigger.
+        found: (n,) its lifts.
         told: (n,) scores of the detector, above 0 for those that it calls.
     """
     carrying = found >= bound(found)
     if not carrying.any():
-        return False  # nobody is accused for it
+        return None
     pairs = told[carrying][:, None] - told[~carrying][None, :]
-    above = float(np.mean((pairs > 0.0) + 0.5 * (pairs == 0.0)))
-    return above < RANKED and float((told[carrying] > 0.0).mean()) < SUSPECTED
+    return Support(float((told[carrying] > 0.0).mean()), float(np.mean((pairs > 0.0) + 0.5 * (pairs == 0.0))))

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from fedsec.defenses.gancrop.trigger import RecoveredTrigger
 from fedsec.defenses.gancrop.unlearning import UnlearningOptions
 from fedsec.defenses.updates import BoolVector, Vector, Verdict
 from fedsec.inspectors.averages import ALIKE, Averages
-from fedsec.inspectors.carriers import Carriers, bound, carry, natural
+from fedsec.inspectors.carriers import Carriers, bound, carry, support
 from fedsec.inspectors.public import PublicData
 from fedsec.inspectors.repair import Found, Repairer
 from fedsec.inspectors.shadows import ShadowMaker
@@ -94,11 +94,13 @@ class GancropInspector:
         averages, carriers = Averages.of(seen), Carriers(self.public, seen)
         ranking, _ = self._with_carriers(carriers, told)
         trusted = averages.model(least_suspicious(ranking))
-        found = self._find(averages, candidates(ranking), trusted, rng)
+        chosen = candidates(ranking)
+        found = None
+        if chosen.any() and self.options.repair != "none":
+            suspect = averages.model(averages.quiet(chosen), ALIKE)
+            found = self._find(suspect, trusted, carriers, told, rng)
         clock.append(time.perf_counter())
         scores, carried = self._with_carriers(carriers, told)
-        if found and _outstanding(found) and natural(carried, told):
-            found, scores, carried = self.repairer.dismissed(found), told, np.empty(0)
         suspects = scores > 0.0
         groups, searches = self._groups(averages, suspects, carried, found, trusted, rng)
         clock.append(time.perf_counter())
@@ -109,15 +111,30 @@ class GancropInspector:
         report |= {"scores": _by_client(seen, told), "carried": _by_client(seen, carried)}
         report["repairs"] = [repair.report for repair in repairs]
         report["searches"] = [search.report for search in searches]
+        report["support"] = found.support._asdict() if found and found.support else None
         left = suspects & ~np.any([np.zeros_like(suspects), *(repair.chosen for repair in repairs)], axis=0)
         report["left_out"] = [int(node) for node in seen.updates.node_ids[left]]
         return _findings(averages, scores, suspects, repairs, report)
 
-    def _find(self, averages: Averages, chosen: BoolVector, trusted: Arrays, rng: np.random.Generator) -> Found | None:
-        """Return what is recovered from the average of some models; ``None`` without any."""
-        if not chosen.any() or self.options.repair == "none":
-            return None
-        return self.repairer.find(averages.model(averages.quiet(chosen), ALIKE), trusted, _generator(rng))
+    def _find(
+        self, suspect: Arrays, trusted: Arrays, carriers: Carriers, told: Vector, rng: np.random.Generator
+    ) -> Found:
+        """Return what is recovered from the average of suspects.
+
+        A trigger of which the detector knows nothing is taken for a natural one. Once it has called some of those who
+        carry one, that is remembered: later the same attackers may learn to hide from it, but not from their trigger.
+        """
+        earlier = self.repairer.known if self.repairer.supported else None
+        found = self.repairer.find(suspect, trusted, _generator(rng))
+        trigger = _outstanding(found)
+        speaks = None if trigger is None else support(carriers.lifts(trigger), told)
+        if speaks is None or self.repairer.supported:
+            return replace(found, support=speaks)
+        if not speaks.natural:
+            self.repairer.supported = True
+            return replace(found, support=speaks)
+        self.repairer.dismiss(earlier)
+        return replace(found.without_target(), support=speaks)
 
     def _with_carriers(self, carriers: Carriers, scores: Vector) -> tuple[Vector, Vector]:
         """Return the scores, above 0 for those too whose models the last trigger that stood out works on; and by how
@@ -139,14 +156,17 @@ class GancropInspector:
     ) -> tuple[list["_Group"], list[Found]]:
         """Return who is repaired together, with what was recovered from them, and the searches that repair nobody.
 
-        Where a trigger stands out, suspects that do not carry it were called by the detector alone. Several of them may
-        share another trigger; then they are repaired from that one. Else they are left out: the threshold of the
-        detector lets few clean models pass for poisoned, and what they would add is not worth the risk.
+        Where a trigger stands out, natural or not, suspects that do not carry it were called by the detector alone.
+        Several of them may share another trigger; then they are repaired from that one. Else they are left out: the
+        detector's threshold lets few clean models pass for poisoned, and what they would add is not worth the risk.
         """
         if found is None:
             return [], []
-        together = self.options.repair == "average" and _outstanding(found) is not None
-        explained = suspects & carry(carried) if together else suspects
+        explained = suspects
+        if self.options.repair == "average" and found.natural is not None:
+            explained = np.zeros_like(suspects)
+        elif self.options.repair == "average" and _outstanding(found) is not None:
+            explained = suspects & carry(carried)
         others = suspects & ~explained
         groups, idle = ([_Group(averages.quiet(explained), found)], []) if explained.any() else ([], [found])
         if others.sum() >= max(SEVERAL, TENTH * len(others)):

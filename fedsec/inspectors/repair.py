@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from fedsec.defenses.gancrop.recovery import Recovery, RecoveryOptions, TriggerGenerator, fools_far_more, recover
 from fedsec.defenses.gancrop.trigger import RecoveredTrigger
 from fedsec.defenses.gancrop.unlearning import UnlearningOptions
+from fedsec.inspectors.carriers import Support
 from fedsec.inspectors.public import Arrays, PublicData
 from fedsec.inspectors.unlearning import unlearned
 from fedsec.training.parameters import get_arrays, set_arrays
@@ -57,11 +58,23 @@ class Found:
         recovery: the triggers; ``None`` where there is nothing to recover them from, or they are no numbers.
         report: the same for the record.
         trusted_accuracy: percent of the public images that the trusted model classifies right.
+        support: what the detector says of those who carry the trigger that stands out, where that was asked.
+        natural: the class whose trigger stood out and was taken for a natural one.
     """
 
     recovery: Recovery | None
     report: dict[str, Any]
     trusted_accuracy: float = float("nan")
+    support: Support | None = None
+    natural: int | None = None
+
+    def without_target(self) -> "Found":
+        """Return the same where the trigger that stands out is taken for a natural one, and none stands out."""
+        if self.recovery is None:
+            return self
+        about = {"target": None, "natural": self.recovery.target}
+        recovery = replace(self.recovery, target=None)
+        return replace(self, recovery=recovery, report=self.report | about, natural=self.recovery.target)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +102,7 @@ class Repairer:
     Attributes:
         maker: the generator of triggers, where the last recovery found something.
         known: the trigger that stood out last time.
+        supported: whether the detector has called some of those who carry it, or one of the same class before.
         narrow: how many recoveries in a row tried only its class, or it alone.
     """
 
@@ -98,6 +112,7 @@ class Repairer:
         self.public, self.recovery, self.unlearning, self.warm_steps = public, recovery, unlearning, warm_steps
         self.maker: TriggerGenerator | None = None
         self.known: RecoveredTrigger | None = None
+        self.supported = False
         self.narrow = 0
         self._held = max(1, min(MOST_HELD, len(public.labels) // HELD))
         self._judges = public.images[: max(self._held, FEWEST_HELD)], public.labels[: max(self._held, FEWEST_HELD)]
@@ -126,19 +141,15 @@ class Repairer:
         report: dict[str, Any] = {"steps": steps, "tried": 0 if recovery is None else len(recovery.triggers)}
         if recovery is None or recovery.target is None:
             recovery = self._recalled(suspect, trusted) or recovery
-        self.known = None if recovery is None else recovery.outstanding
+        before, self.known = self.known, None if recovery is None else recovery.outstanding
+        self.supported &= before is not None and self.known is not None and before.target == self.known.target
         if recovery is None:
             return Found(None, report | {"outcome": "left out: the recovery did not converge"})
         return Found(recovery, report | described(recovery), self._accuracy(trusted))
 
-    def dismissed(self, found: Found) -> Found:
-        """Return what was found without the trigger that stood out, for it is a natural one, and forget that."""
-        if found.recovery is None:
-            return found
-        self.known, self.maker, self.narrow = None, None, 0
-        recovery = replace(found.recovery, target=None)
-        about = described(recovery) | {"natural": found.recovery.target}
-        return replace(found, recovery=recovery, report=found.report | about)
+    def dismiss(self, earlier: RecoveredTrigger | None) -> None:
+        """Forget the trigger that stands out, for it is a natural one, and remember the ``earlier`` one, if any."""
+        self.known, self.supported, self.maker, self.narrow = earlier, earlier is not None, None, 0
 
     def repair(self, suspect: Arrays, found: Found, generator: torch.Generator) -> Repaired:
         """Return a suspect model in which the triggers that were found are unlearned.
@@ -166,6 +177,7 @@ class Repairer:
         """Return one that goes on from here, and leaves this one as it is."""
         other = Repairer(self.public, self.recovery, self.unlearning, self.warm_steps)
         other.maker, other.known, other.narrow = copy.deepcopy(self.maker), self.known, self.narrow
+        other.supported = self.supported
         return other
 
     def state(self) -> dict[str, NDArray[np.generic]]:
@@ -176,6 +188,7 @@ class Repairer:
             kept |= {f"{KNOWN}mask": self.known.mask, f"{KNOWN}pattern": self.known.pattern}
             kept[f"{KNOWN}target"] = np.array([self.known.target])
             kept[f"{KNOWN}narrow"] = np.array([self.narrow])
+            kept[f"{KNOWN}supported"] = np.array([self.supported])
         return kept
 
     def load_state(self, state: Arrays) -> None:
@@ -184,9 +197,9 @@ class Repairer:
         self.maker = self._new_maker(torch.Generator()) if made else None
         if self.maker is not None:
             set_arrays(self.maker, [made[f"{MAKER}{name}"] for name in self.maker.state_dict()])
-        self.known, self.narrow = None, 0
+        self.known, self.supported, self.narrow = None, False, 0
         if f"{KNOWN}mask" in state:
-            self.narrow = int(state[f"{KNOWN}narrow"][0])
+            self.narrow, self.supported = int(state[f"{KNOWN}narrow"][0]), bool(state[f"{KNOWN}supported"][0])
             mask, pattern = (state[f"{KNOWN}{name}"].astype(np.float32) for name in ("mask", "pattern"))
             self.known = RecoveredTrigger(int(state[f"{KNOWN}target"][0]), mask, pattern, float("nan"))
 

@@ -77,7 +77,7 @@ class Deployment:
     app: Path = PROJECT
     nodes: dict[int, Service] = field(default_factory=dict, init=False)
     plans: dict[int, Node] = field(default_factory=dict, init=False)
-    submitted: int = field(default=0, init=False)
+    started: list[Service] = field(default_factory=list, init=False)
 
     def __enter__(self) -> Self:
         self.port = self.port or free_port()
@@ -100,10 +100,8 @@ class Deployment:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for service in (*self.nodes.values(), self.superlink):
+        for service in (*self.nodes.values(), self.superlink, *self.started):
             service.kill()
-        for number in range(self.submitted):
-            self._run_service(number).kill()
 
     def services(self) -> dict[str, Service]:
         """Return the SuperLink and the nodes, by name."""
@@ -186,10 +184,11 @@ class Deployment:
 
     def start_run(self, config: Path | str) -> Service:
         """Call ``flwr run APP --stream`` with a run file, or ``key=value`` pairs, and return at once."""
-        service = self._run_service(self.submitted, config)
-        self.submitted += 1
-        service.start()
-        return service
+        command = [BIN / "flwr", "run", self.app, CONNECTION, "--stream", "--run-config", str(config)]
+        service = self.service(f"run{len(self.started)}", self.host, command)
+        self.started.append(replace(service, environment=self._environment("cli")))
+        self.started[-1].start()
+        return self.started[-1]
 
     def finish(self, run: Service, seconds: float = 500.0) -> Ended:
         """Wait until ``flwr run`` has ended, and ask for the status: its exit code is 0 when the app fails, too."""
@@ -219,11 +218,6 @@ class Deployment:
 
     def service(self, name: str, host: Host, command: Sequence[str | Path]) -> Service:
         return Service(self.folder / name, [*host.enter, *command], self._environment(name))
-
-    def _run_service(self, number: int, config: Path | str = "") -> Service:
-        command = [BIN / "flwr", "run", self.app, CONNECTION, "--stream", "--run-config", str(config)]
-        service = self.service(f"run{number}", self.host, command)
-        return replace(service, environment=self._environment("cli"))
 
     def _environment(self, name: str) -> dict[str, str]:
         """Return the environment of one machine: its own Flower home and state, and nothing of the caller's Flower."""

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedsec.defenses.gancrop.trigger import RecoveredTrigger
-from fedsec.inspectors.carriers import ABOVE, FIRED, RANKED, SUSPECTED, TRIED, Carriers, bound, carry, natural
+from fedsec.inspectors.carriers import ABOVE, FIRED, TRIED, Carriers, bound, carry, support
 from tests.backdoored import TARGET, TRIGGER, public
 from tests.inspectors.rounds import arrays_of, moved, round_of
 
@@ -73,21 +73,29 @@ def test_without_lifts_nobody_carries() -> None:
     assert carry(np.empty(0)).shape == (0,)
 
 
-def test_a_trigger_is_natural_where_the_detector_finds_nothing_about_its_carriers() -> None:
-    lifts = np.array([90.0, 80.0, 0.0, 0.0, 0.0, 0.0])
-    assert natural(lifts, np.array([-1.0, -2.0, -1.0, -2.0, -1.0, -2.0]))
-    assert not natural(lifts, np.array([-1.0, -1.5, -3.0, -2.0, -3.0, -2.0]))  # it ranks them above the others
-    assert not natural(lifts, np.array([0.1, -9.0, -3.0, -2.0, -3.0, -2.0]))  # it calls one of them
-    assert natural(lifts, np.array([-1.0, -9.0, 3.0, 2.0, -3.0, -2.0]))  # it calls others
-    assert not natural(np.zeros(6), np.arange(6.0))  # nobody carries it
+def is_natural(*told: float) -> bool:
+    found = support(np.array([90.0, 80.0, 0.0, 0.0, 0.0, 0.0]), np.array(told))
+    assert found is not None
+    return found.natural
+
+
+def test_a_trigger_is_natural_where_the_detector_says_nothing_of_its_carriers() -> None:
+    assert is_natural(-1.0, -2.0, -1.0, -2.0, -1.0, -2.0)
+    assert not is_natural(-1.0, -1.5, -3.0, -2.0, -3.0, -2.0)  # it ranks them above the others
+    assert not is_natural(0.1, -9.0, -3.0, -2.0, -3.0, -2.0)  # it calls one of them
+    assert is_natural(-1.0, -9.0, 3.0, 2.0, -3.0, -2.0)  # it calls others
+    assert support(np.zeros(6), np.arange(6.0)) is None  # nobody carries it
 
 
 @given(st.lists(st.tuples(st.floats(0.0, 100.0), st.floats(-5.0, 5.0)), min_size=1, max_size=12))
-def test_it_is_as_a_slow_count_has_it_and_does_not_hang_on_the_order(models: list[tuple[float, float]]) -> None:
+def test_support_is_as_a_slow_count_has_it_and_does_not_hang_on_the_order(models: list[tuple[float, float]]) -> None:
     found, told = np.array(models).T
     carriers = [score for lift, score in models if lift >= bound(found)]
     others = [score for lift, score in models if lift < bound(found)]
-    wins = sum((one > other) + 0.5 * (one == other) for one in carriers for other in others)
-    called = sum(score > 0.0 for score in carriers)
-    expected = bool(carriers) and wins < RANKED * len(carriers) * len(others) and called < SUSPECTED * len(carriers)
-    assert natural(found, told) == natural(found[::-1], told[::-1]) == expected
+    measured = support(found, told)
+    assert measured == support(found[::-1], told[::-1])
+    assert (measured is None) == (not carriers)
+    if measured is not None:
+        wins = sum((one > other) + 0.5 * (one == other) for one in carriers for other in others)
+        assert measured.above == pytest.approx(wins / (len(carriers) * len(others)))
+        assert measured.called == sum(score > 0.0 for score in carriers) / len(carriers)
