@@ -14,8 +14,10 @@ LOUD = 5.0
 """Times the median length of the round's updates, to which a longer one is shortened. Honest updates seldom differ by
 so much, and what a client sends may be a million times as long before it is dropped as nonsense."""
 
-ALIKE = 1.0
-"""The same where suspects are averaged: what one of them has against the others, it has once."""
+ALIKE = 2.0
+"""The same where suspects are averaged: what one of them has against the others, it has twice at most. An update that
+learns a trigger beside its data is longer than an honest one; cut to the median's length, so much of a patch in the
+centre was lost that no search found it."""
 
 
 @dataclass(frozen=True, slots=True)

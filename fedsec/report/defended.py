@@ -25,8 +25,9 @@ LEGEND_TIMES = (
 )
 LEGEND_FOUND = (
     "Found in models: searched are models in which triggers were looked for, a run; named are those in which one class "
-    "stood out, or more, true those among all in which the attack's target did, repaired those that were changed and "
-    "used. A suspect whose repaired model is used counts as caught, for its own update has weight 0."
+    "stood out, or more, and its trigger was not taken for a natural one; true those among all in which the attack's "
+    "target did, repaired those that were changed and used. A suspect whose repaired model is used counts as caught, "
+    "for its own update has weight 0."
 )
 
 
