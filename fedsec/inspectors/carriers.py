@@ -4,8 +4,6 @@ Not in the paper, which unlearns a recovered trigger and forgets it. Attackers o
 mostly, so a model that the detector let through is told by it; it costs a forward pass of few images for each model.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,10 +23,9 @@ ABOVE = 25.0
 """Points by which that exceeds the median of the round: a natural trigger fools every model, and a backdoor that the
 global model has already fools the honest ones too, though less than those that plant it anew."""
 
-SUSPECTED, RANKED = 0.25, 0.75
-"""Share of a trigger's carriers that the detector must call, or how often it must find a carrier more suspicious than
-another model, for the trigger to be one that somebody planted. Two natural ones on Fashion-MNIST had at most 0.1 and
-0.67; a planted patch had 1 and at least 0.96, and 0.8 and 0.99 where a penalty hid it."""
+SUSPECTED = 0.25
+"""Share of a trigger's carriers that the detector must call for the trigger to be one that somebody planted. Of natural
+ones on Fashion-MNIST it called at most a tenth, of planted ones at least eight tenths."""
 
 
 class Carriers:
@@ -87,35 +84,18 @@ def bound(found: Vector) -> float:
     return max(FIRED, middle + ABOVE, (middle + float(found.max())) / 2)
 
 
-class Support(NamedTuple):
-    """What the detector, which does not know a trigger, says of those who carry it.
+def support(found: Vector, told: Vector) -> float | None:
+    """Return what speaks for a trigger: the share of its carriers that the detector calls, which does not know it.
 
     In the first rounds, models of clients who hold much of one class have natural triggers for it, whose masks are as
     small as a planted one's. But those clients' updates look hardly more poisoned than others'.
 
-    Attributes:
-        called: share of the carriers that it calls.
-        above: how often it finds a carrier more suspicious than another model, ties half: the area under the ROC curve.
-    """
-
-    called: float
-    above: float
-
-    @property
-    def natural(self) -> bool:
-        """Whether that is so little that the trigger is taken for a natural one."""
-        return self.called < SUSPECTED and self.above < RANKED
-
-
-def support(found: Vector, told: Vector) -> Support | None:
-    """Return what speaks for a trigger; ``None`` where nobody carries it.
-
     Args:
-        found: (n,) its lifts.
+        found: (n,) lifts of the trigger.
         told: (n,) scores of the detector, above 0 for those that it calls.
+
+    Returns:
+        The share; ``None`` where nobody carries the trigger.
     """
     carrying = found >= bound(found)
-    if not carrying.any():
-        return None
-    pairs = told[carrying][:, None] - told[~carrying][None, :]
-    return Support(float((told[carrying] > 0.0).mean()), float(np.mean((pairs > 0.0) + 0.5 * (pairs == 0.0))))
+    return float((told[carrying] > 0.0).mean()) if carrying.any() else None

@@ -14,7 +14,7 @@ from fedsec.defenses.gancrop.trigger import RecoveredTrigger
 from fedsec.defenses.gancrop.unlearning import UnlearningOptions
 from fedsec.defenses.updates import BoolVector, Vector, Verdict
 from fedsec.inspectors.averages import ALIKE, Averages
-from fedsec.inspectors.carriers import Carriers, bound, carry, support
+from fedsec.inspectors.carriers import SUSPECTED, Carriers, bound, carry, support
 from fedsec.inspectors.public import PublicData
 from fedsec.inspectors.repair import Found, Repairer
 from fedsec.inspectors.shadows import ShadowMaker
@@ -111,7 +111,7 @@ class GancropInspector:
         report |= {"scores": _by_client(seen, told), "carried": _by_client(seen, carried)}
         report["repairs"] = [repair.report for repair in repairs]
         report["searches"] = [search.report for search in searches]
-        report["support"] = found.support._asdict() if found and found.support else None
+        report["support"] = found.support if found else None
         left = suspects & ~np.any([np.zeros_like(suspects), *(repair.chosen for repair in repairs)], axis=0)
         report["left_out"] = [int(node) for node in seen.updates.node_ids[left]]
         return _findings(averages, scores, suspects, repairs, report)
@@ -130,7 +130,7 @@ class GancropInspector:
         speaks = None if trigger is None else support(carriers.lifts(trigger), told)
         if speaks is None or self.repairer.supported:
             return replace(found, support=speaks)
-        if not speaks.natural:
+        if speaks >= SUSPECTED:
             self.repairer.supported = True
             return replace(found, support=speaks)
         self.repairer.dismiss(earlier)

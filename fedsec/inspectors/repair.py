@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from fedsec.defenses.gancrop.recovery import Recovery, RecoveryOptions, TriggerGenerator, fools_far_more, recover
 from fedsec.defenses.gancrop.trigger import RecoveredTrigger
 from fedsec.defenses.gancrop.unlearning import UnlearningOptions
-from fedsec.inspectors.carriers import Support
 from fedsec.inspectors.public import Arrays, PublicData
 from fedsec.inspectors.unlearning import unlearned
 from fedsec.training.parameters import get_arrays, set_arrays
@@ -58,14 +57,14 @@ class Found:
         recovery: the triggers; ``None`` where there is nothing to recover them from, or they are no numbers.
         report: the same for the record.
         trusted_accuracy: percent of the public images that the trusted model classifies right.
-        support: what the detector says of those who carry the trigger that stands out, where that was asked.
+        support: share that the detector calls of those who carry the trigger that stands out, if anybody does.
         natural: the class whose trigger stood out and was taken for a natural one.
     """
 
     recovery: Recovery | None
     report: dict[str, Any]
     trusted_accuracy: float = float("nan")
-    support: Support | None = None
+    support: float | None = None
     natural: int | None = None
 
     def without_target(self) -> "Found":

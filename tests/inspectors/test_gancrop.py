@@ -257,7 +257,7 @@ def test_a_trigger_of_whose_carriers_the_detector_says_nothing_is_a_natural_one_
     inspector = told([], OPTIONS, UNSUPPORTED)
     findings = inspected(inspector, ten(arrays_of(True)))
     assert findings.report["suspects"] == 0
-    assert findings.report["support"] == {"called": 0.0, "above": 0.5}
+    assert findings.report["support"] == 0.0
     [search] = findings.report["searches"]
     assert (search["target"], search["natural"]) == (None, TARGET)
     assert inspector.repairer.known is inspector.repairer.maker is None
@@ -277,14 +277,14 @@ def test_several_who_are_called_beside_a_natural_trigger_are_searched_for_one_of
 
 
 def test_a_trigger_that_the_detector_knew_once_is_not_forgotten_when_it_does_so_no_more() -> None:
-    inspector = told([], OPTIONS, [-2.0] * 6 + [-1.0] * 4)
+    inspector = told([], OPTIONS, [-2.0] * 6 + [1.0, -1.0, -1.0, -1.0])
     first = inspected(inspector, ten(arrays_of(True)))
     assert [repair["target"] for repair in first.report["repairs"]] == [TARGET]
-    assert first.report["support"] == {"called": 0.0, "above": 1.0}
+    assert first.report["support"] == 0.25
     again = told([], OPTIONS, UNSUPPORTED)
     again.repairer.load_state(inspector.repairer.state())
     second = inspected(again, ten(arrays_of(True), 100), 1)
-    assert second.report["support"] == {"called": 0.0, "above": 0.5}
+    assert second.report["support"] == 0.0
     assert [repair["target"] for repair in second.report["repairs"]] == [TARGET]
     assert not second.verdict.weights[6:].any()
 
