@@ -25,7 +25,7 @@ global model has already fools the honest ones too, though less than those that 
 
 SUSPECTED = 0.25
 """Share of a trigger's carriers that the detector must call for the trigger to be one that somebody planted. Of natural
-ones on Fashion-MNIST it called at most a tenth, of planted ones at least eight tenths."""
+ones on Fashion-MNIST it called at most a fifth, of planted ones at least four fifths, but for one early round."""
 
 
 class Carriers:
