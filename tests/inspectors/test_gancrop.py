@@ -2,56 +2,23 @@
 
 import json
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedsec.defenses.gancrop.detector import DetectorOptions
-from fedsec.defenses.gancrop.recovery import RecoveryOptions
-from fedsec.defenses.gancrop.trigger import RecoveredTrigger, overlap
-from fedsec.defenses.gancrop.unlearning import UnlearningOptions
+from fedsec.defenses.gancrop.trigger import overlap
 from fedsec.defenses.updates import OptionError
-from fedsec.inspectors.gancrop import SEVERAL, GancropInspector, GancropOptions, candidates, least_suspicious
-from fedsec.inspectors.watch import Watch, WatchOptions
+from fedsec.inspectors.gancrop import SEVERAL, candidates, least_suspicious
 from fedsec.strategies.gancrop import Gancrop
 from fedsec.strategies.inspecting import Arrays, Findings, Inspected
-from fedsec.training.classifier import TrainingSettings
 from fedsec.training.parameters import get_arrays
 from tests.backdoored import OTHER_TARGET, OTHER_TRIGGER, TARGET, TRIGGER, measured, network, public, trained_otherwise
 from tests.inspectors.rounds import arrays_of, moved, round_of
+from tests.inspectors.told import OPTIONS, QUICK, inspected, told
 
-SETTINGS = TrainingSettings(epochs=1, batch_size=16, learning_rate=0.05)
-OPTIONS = GancropOptions(
-    WatchOptions(20, 2, DetectorOptions(steps=30)),
-    RecoveryOptions(steps=600, batch_size=8),
-    UnlearningOptions(epochs=4),
-)
 CROSSED = {"trigger": OTHER_TRIGGER, "trigger-2": TRIGGER}
-QUICK = replace(OPTIONS, recovery=RecoveryOptions(steps=3, batch_size=4), unlearning=UnlearningOptions(epochs=1))
-
-
-class Told(Watch):
-    """Suspects whom it is told to."""
-
-    def __init__(self, one: Watch, rows: list[int], values: list[float] | None = None) -> None:
-        super().__init__(one.maker, one.options)
-        self.rows, self.values = rows, values
-
-    def learn(self, seen: Inspected, rng: np.random.Generator) -> dict[str, Any]:
-        return {"shadows": 0}
-
-    def scores(self, seen: Inspected) -> np.ndarray:
-        called = np.isin(np.arange(len(seen.updates)), self.rows)
-        return np.where(called, 1.0, -1.0) if self.values is None else np.array(self.values)
-
-
-def told(rows: list[int], options: GancropOptions = QUICK, values: list[float] | None = None) -> GancropInspector:
-    inspector = GancropInspector(public(), SETTINGS, options)
-    inspector.watch = Told(inspector.watch, rows, values)
-    return inspector
 
 
 def mixed_round(*spoilt: Arrays) -> Inspected:
@@ -59,10 +26,6 @@ def mixed_round(*spoilt: Arrays) -> Inspected:
     clean = arrays_of(False)
     bad = spoilt or (moved(arrays_of(True), 8), moved(arrays_of(True), 9))
     return round_of([*(moved(clean, seed) for seed in range(3)), *bad])
-
-
-def inspected(inspector: GancropInspector, seen: Inspected, seed: int = 0) -> Findings:
-    return inspector.inspect(seen, np.random.default_rng(seed))
 
 
 def accuracies(seen: Inspected, findings: Findings) -> tuple[float, float]:
@@ -242,65 +205,6 @@ def test_one_that_the_detector_let_through_is_told_by_the_trigger_of_the_others(
     assert findings.report["called"] == 1
     assert findings.report["suspects"] == 2
     assert findings.verdict.weights[4] == 0.0
-
-
-UNSUPPORTED = [-2.0] * 6 + [-1.0, -1.0, -3.0, -3.0]
-"""Scores of six clean models and of four with a backdoor: two of these are searched, the others little suspected."""
-
-
-def ten(bad: Arrays, seed: int = 0) -> Inspected:
-    clean = arrays_of(False)
-    return round_of([*(moved(clean, seed + n) for n in range(6)), *(moved(bad, seed + n) for n in range(20, 24))])
-
-
-def test_a_trigger_of_whose_carriers_the_detector_says_nothing_is_a_natural_one_and_forgotten() -> None:
-    inspector = told([], OPTIONS, UNSUPPORTED)
-    findings = inspected(inspector, ten(arrays_of(True)))
-    assert findings.report["suspects"] == 0
-    assert findings.report["support"] == 0.0
-    [search] = findings.report["searches"]
-    assert (search["target"], search["natural"]) == (None, TARGET)
-    assert inspector.repairer.known is inspector.repairer.maker is None
-    np.testing.assert_allclose(findings.verdict.weights, 0.1)
-    assert json.loads(json.dumps(findings.report)) == findings.report
-
-
-def test_several_who_are_called_beside_a_natural_trigger_are_searched_for_one_of_their_own() -> None:
-    clean, bad, other = arrays_of(False), arrays_of(True), get_arrays(trained_otherwise().network)
-    models = [*(moved(clean, seed) for seed in range(15)), *(moved(bad, seed) for seed in range(20, 32))]
-    values = [-2.0] * 15 + [-3.0] * 6 + [-1.0] * 6 + [1.0] * SEVERAL  # a natural trigger, and some who are called
-    inspector = told([], OPTIONS, values)
-    findings = inspected(inspector, round_of([*models, *(moved(other, seed) for seed in range(40, 40 + SEVERAL))]))
-    assert [repair["target"] for repair in findings.report["repairs"]] == [OTHER_TARGET]
-    assert [search["natural"] for search in findings.report["searches"]] == [TARGET]
-    assert findings.report["suspects"] == SEVERAL
-
-
-def test_a_trigger_that_the_detector_knew_once_is_not_forgotten_when_it_does_so_no_more() -> None:
-    inspector = told([], OPTIONS, [-2.0] * 6 + [1.0, -1.0, -1.0, -1.0])
-    first = inspected(inspector, ten(arrays_of(True)))
-    assert [repair["target"] for repair in first.report["repairs"]] == [TARGET]
-    assert first.report["support"] == 0.25
-    again = told([], OPTIONS, UNSUPPORTED)
-    again.repairer.load_state(inspector.repairer.state())
-    second = inspected(again, ten(arrays_of(True), 100), 1)
-    assert second.report["support"] == 0.0
-    assert [repair["target"] for repair in second.report["repairs"]] == [TARGET]
-    assert not second.verdict.weights[6:].any()
-
-
-def test_a_natural_trigger_of_another_class_does_not_take_the_place_of_one_that_the_detector_knew() -> None:
-    inspector, planted = told([], OPTIONS, [-2.0] * 8 + [-1.0, -1.0, -3.0, -3.0]), arrays_of(True)
-    mask, pattern = TRIGGER.mask.astype(np.float32), TRIGGER.pattern
-    inspector.repairer.known, inspector.repairer.supported = RecoveredTrigger(TARGET, mask, pattern, 100.0), True
-    clean, other = arrays_of(False), get_arrays(trained_otherwise().network)
-    models = [*(moved(clean, n) for n in range(6)), moved(planted, 7), moved(planted, 8)]
-    findings = inspected(inspector, round_of([*models, *(moved(other, n) for n in range(20, 24))]))
-    assert findings.report["suspects"] == 2
-    assert not findings.verdict.weights[6:8].any()
-    assert findings.verdict.weights[8:].all()
-    assert inspector.repairer.known is not None
-    assert (inspector.repairer.known.target, inspector.repairer.supported) == (TARGET, True)
 
 
 def test_the_updates_are_left_as_they_were() -> None:
