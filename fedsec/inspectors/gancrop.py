@@ -128,13 +128,12 @@ class GancropInspector:
         found = self.repairer.find(suspect, trusted, _generator(rng))
         trigger = _outstanding(found)
         speaks = None if trigger is None else support(carriers.lifts(trigger), told)
-        if speaks is None or self.repairer.supported:
-            return replace(found, support=speaks)
-        if speaks >= SUSPECTED:
+        if speaks is not None and speaks >= SUSPECTED:
             self.repairer.supported = True
-            return replace(found, support=speaks)
-        self.repairer.dismiss(earlier)
-        return replace(found.without_target(), support=speaks)
+        if speaks is not None and not self.repairer.supported:
+            self.repairer.dismiss(earlier)
+            found = found.without_target()
+        return replace(found, support=speaks)
 
     def _with_carriers(self, carriers: Carriers, scores: Vector) -> tuple[Vector, Vector]:
         """Return the scores, above 0 for those too whose models the last trigger that stood out works on; and by how

@@ -24,7 +24,8 @@ MAKER = "maker."
 """Begins the names of what the generator of triggers keeps."""
 
 KNOWN = "known."
-"""And those of the last trigger that stood out."""
+ABOUT = ("mask", "pattern", "target", "narrow", "supported")
+"""And those of what is kept of the last trigger that stood out."""
 
 HELD, MOST_HELD = 5, 1000
 """One public image of so many, and so many at most, are held out: nothing is unlearned with them, and a repaired model
@@ -101,7 +102,7 @@ class Repairer:
     Attributes:
         maker: the generator of triggers, where the last recovery found something.
         known: the trigger that stood out last time.
-        supported: whether the detector has called some of those who carry it, or one of the same class before.
+        supported: whether the detector has ever called enough of those who carry a trigger of its class.
         narrow: how many recoveries in a row tried only its class, or it alone.
     """
 
@@ -191,7 +192,14 @@ class Repairer:
         return kept
 
     def load_state(self, state: Arrays) -> None:
-        """Take back what :meth:`state` returned."""
+        """Take back what :meth:`state` returned.
+
+        Raises:
+            ValueError: another version kept less of the trigger that stood out.
+        """
+        missing = {f"{KNOWN}{name}" for name in ABOUT} - state.keys()
+        if missing and any(name.startswith(KNOWN) for name in state):
+            raise ValueError(f"GANcrop keeps {sorted(missing)} of a trigger; the checkpoint has one without.")
         made = {name: array for name, array in state.items() if name.startswith(MAKER)}
         self.maker = self._new_maker(torch.Generator()) if made else None
         if self.maker is not None:

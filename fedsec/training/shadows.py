@@ -77,7 +77,7 @@ def poison(
 ) -> Shadow:
     """Return a clean shadow with stamped copies: of one class, or of all but the target, evenly.
 
-    The one class is that of an image drawn at random: of one that it has few images of no backdoor takes.
+    The one class is that of an image drawn at random: from a class with few images a backdoor seldom takes.
 
     Args:
         clean: what to poison.

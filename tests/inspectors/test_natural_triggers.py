@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pytest
 
 from fedsec.defenses.gancrop.trigger import RecoveredTrigger
 from fedsec.inspectors.gancrop import SEVERAL
@@ -69,3 +70,12 @@ def test_a_natural_trigger_of_another_class_does_not_take_the_place_of_one_that_
     assert findings.verdict.weights[8:].all()
     assert inspector.repairer.known is not None
     assert (inspector.repairer.known.target, inspector.repairer.supported) == (TARGET, True)
+
+
+def test_a_checkpoint_that_does_not_say_whether_a_trigger_had_support_is_refused() -> None:
+    inspector = told([])
+    inspector.repairer.known = RecoveredTrigger(TARGET, TRIGGER.mask.astype(np.float32), TRIGGER.pattern, 100.0)
+    state = inspector.repairer.state()
+    inspector.repairer.load_state(state)
+    with pytest.raises(ValueError, match=r"keeps \['known.supported'\] of a trigger"):
+        inspector.repairer.load_state({name: array for name, array in state.items() if "supported" not in name})
