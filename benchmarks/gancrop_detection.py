@@ -39,12 +39,12 @@ Judge = Callable[[Values, BoolVector, Values, float], Vector]
 
 
 def everything(models: Models, layout: Layout) -> Values:
-    """Return what GANcrop reads: every array of the update by its shape, and how the model answers to probes."""
+    """Return every array of the update by its shape, and how the model answers to probes."""
     return np.concatenate([every_array(models, layout), behaviour(models, layout)], axis=1)
 
 
 def every_array(models: Models, layout: Layout) -> Values:
-    """Return every array of the update, by its shape."""
+    """Return what GANcrop reads: every array of the update, by its shape."""
     return read_updates(models.deltas, places(layout))
 
 
@@ -89,8 +89,8 @@ def regression(known: Values, poisoned: BoolVector, tested: Values, alarms: floa
 
 
 READERS: Mapping[str, Reader] = {
-    "every array by its shape, and behaviour (GANcrop)": everything,
-    "every array, by its shape": every_array,
+    "every array, by its shape (GANcrop)": every_array,
+    "every array by its shape, and behaviour": everything,
     "behaviour": behaviour,
     "the first layer, by its shape": first_layer,
     "the last layer, by its shape": last_layer,

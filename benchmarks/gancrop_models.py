@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from benchmarks.gancrop_behaviour import Behaviour
 from benchmarks.gancrop_federation import clients, federation, trained
 from benchmarks.gancrop_setting import Setting
 from fedsec.attacks.distributed import PARTS, part_of
@@ -20,7 +21,6 @@ from fedsec.data.public import public_indices
 from fedsec.data.resizing import load_sized
 from fedsec.defenses.gancrop.trigger import stamp
 from fedsec.defenses.updates import BoolVector, Matrix, Vector
-from fedsec.inspectors.behaviour import Behaviour
 from fedsec.inspectors.public import Arrays, PixelNetwork, PublicData
 from fedsec.models.classifiers import build_classifier
 from fedsec.strategies.layout import Layout

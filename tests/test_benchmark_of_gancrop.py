@@ -139,7 +139,7 @@ def test_the_command_prints_and_keeps_what_was_found(
     printed = capsys.readouterr().out
     assert (settings[0].round, settings[0].dataset, settings[0].training.epochs) == (3, "fashion_mnist", 4)
     assert "`python -m benchmarks.gancrop_detection --round 3 --recover 2`" in printed
-    assert "| every array, by its shape | contrast | 1.000 |" in printed
+    assert "| every array, by its shape (GANcrop) | contrast | 1.000 |" in printed
     assert "| Neural Cleanse | patch | 1 | 100 | 100 | 0.50 |" in printed
     poisoned = sum(study.tests.poisoned[place] for place in choose(study.tests, 2))
     assert f"| Neural Cleanse | every poisoned one | {poisoned} | 100 | 100 | 0.50 |" in printed
@@ -149,7 +149,7 @@ def test_the_command_prints_and_keeps_what_was_found(
 def test_models_are_trained_told_apart_and_repaired_for_real() -> None:
     setting = Setting("digits", "lenet5", 2, 4, 1.0, 200, 60, 12, 0, TrainingSettings(8, 16, 0.1), "cpu")
     printed = list(lines(setting, 2, 0.05, "the command"))
-    rows = [line for line in printed if line.startswith("| every array by its shape, and behaviour")]
+    rows = [line for line in printed if line.startswith("| every array, by its shape (GANcrop)")]
     assert len(rows) == 4  # by two judges, in two tables
     assert sum(line.startswith(("| GANcrop |", "| Neural Cleanse |")) for line in printed) >= 2
 

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from fedsec.defenses.gancrop.trigger import RecoveredTrigger, as_bytes
+from fedsec.defenses.gancrop.trigger import RecoveredTrigger, as_bytes, frozen_copy
 from fedsec.training.batches import Normalisation
 from fedsec.training.chain import Chain
 from fedsec.training.evaluation import compiled_logits
@@ -94,6 +94,16 @@ class PublicData:
         network = copy.deepcopy(self.network).to(self.device)
         set_arrays(network, [arrays[name] for name in network.state_dict()])
         return PixelNetwork(network, self.normalise).to(self.device)
+
+    def fixed(self, arrays: Arrays) -> nn.Module:
+        """Return a network of images in [0, 1] with these arrays that is not to be trained, but by its images: on the
+        device, by compiled code where it can be.
+        """
+        if self.chain is None:
+            return frozen_copy(self.load(arrays))
+        from fedsec.training.compiled_network import CompiledNetwork  # here: it takes seconds to import
+
+        return CompiledNetwork(self.chain, arrays, self.normalise)
 
     def arrays_of(self, network: PixelNetwork) -> dict[str, NDArray[np.generic]]:
         """Return the arrays of a network that :meth:`load` made."""

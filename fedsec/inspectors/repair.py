@@ -253,7 +253,7 @@ class Repairer:
         only: int | None = None,
     ) -> Recovery | None:
         options = replace(self.recovery, steps=self._steps())
-        networks, few = [self.public.load(arrays) for arrays in (suspect, trusted)], self.public.pixels(FEW)
+        networks, few = [self.public.fixed(arrays) for arrays in (suspect, trusted)], self.public.pixels(FEW)
         found = recover(networks[0], *few, maker, options, generator, networks[1], only)
         if all(bool(torch.isfinite(parameter).all()) for parameter in maker.parameters()):
             return found

@@ -1,14 +1,13 @@
 """Shadow models of a round, clean and poisoned, trained on the server from the model that the clients were sent."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedsec.attacks.triggers import Trigger
-from fedsec.defenses.updates import IntVector, Matrix, Vector
-from fedsec.inspectors.behaviour import Behaviour
+from fedsec.defenses.updates import IntVector, Matrix
 from fedsec.inspectors.public import Arrays, PublicData
 from fedsec.strategies.inspecting import Inspected
 from fedsec.strategies.layout import Layout
@@ -33,12 +32,10 @@ class Shadows:
 
     Attributes:
         deltas: (m, d) updates of the shadows.
-        behaviour: (m, F) how they behave, see :class:`~fedsec.inspectors.behaviour.Behaviour`.
         poisoned: (m,) which of them carry a backdoor.
     """
 
     deltas: Matrix
-    behaviour: NDArray[np.float64]
     poisoned: NDArray[np.bool_]
 
 
@@ -49,16 +46,10 @@ class ShadowMaker:
     Attributes:
         public: the network and the images.
         settings: how clients train.
-        behaviour: reads how models behave.
     """
 
     public: PublicData
     settings: TrainingSettings
-    behaviour: Behaviour = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Prepare the probes."""
-        object.__setattr__(self, "behaviour", Behaviour(self.public))
 
     def make(
         self, layout: Layout, examples: IntVector, clean: int, poisoned: int, rng: np.random.Generator
@@ -85,11 +76,9 @@ class ShadowMaker:
             models = [dict(zip(layout.sent, arrays, strict=True)) for arrays in trained]
             deltas = np.stack([layout.change(arrays) for arrays in models])
             finite = [bool(np.isfinite(row).all()) for row in deltas]  # or it diverged, and tells nothing
-            read = on_every_core(self._read_if_it_took, zip(group, models, finite, strict=True), public.device)
-            usable = np.array([behaves is not None for behaves in read])
-            behaviour = np.array([behaves for behaves in read if behaves is not None])
+            usable = np.array(on_every_core(self._usable, zip(group, models, finite, strict=True), public.device))
             poisoned_ones = np.array([shadow.trigger is not None for shadow in group])
-            yield Shadows(deltas[usable], behaviour.reshape(-1, self.behaviour.width), poisoned_ones[usable])
+            yield Shadows(deltas[usable], poisoned_ones[usable])
 
     def make_clean(self, seen: Inspected, rng: np.random.Generator, number: int) -> Matrix:
         """Return the updates (number, d) of clean shadows of a round."""
@@ -102,11 +91,10 @@ class ShadowMaker:
         shadow = draw_clean(public.images, public.labels, public.num_classes, examples, rng)
         return poison(shadow, public.num_classes, rng) if poisoned else shadow
 
-    def _read_if_it_took(self, trained: tuple[Shadow, Arrays, bool]) -> Vector | None:
-        """Return how a shadow behaves; ``None`` of one that is not finite, or whose backdoor did not take."""
+    def _usable(self, trained: tuple[Shadow, Arrays, bool]) -> bool:
+        """Tell whether a shadow is finite, and its backdoor took if it has one."""
         shadow, arrays, finite = trained
-        usable = finite and (shadow.trigger is None or self._took(shadow, shadow.trigger, arrays))
-        return self.behaviour.read(arrays) if usable else None
+        return finite and (shadow.trigger is None or self._took(shadow, shadow.trigger, arrays))
 
     def _took(self, shadow: Shadow, trigger: Trigger, arrays: Arrays) -> bool:
         images, labels = self.public.images[:MEASURED], self.public.labels[:MEASURED]

@@ -26,7 +26,7 @@ from fedsec.defenses.gancrop.detector import (
     train_detector,
 )
 from fedsec.defenses.gancrop.features import read_updates
-from fedsec.defenses.updates import BoolVector, IntVector, Matrix, Vector
+from fedsec.defenses.updates import BoolVector, IntVector, Vector
 from fedsec.inspectors.shadows import ShadowMaker
 from fedsec.strategies.inspecting import Inspected
 from fedsec.strategies.layout import Layout
@@ -151,20 +151,15 @@ class Watch:
     def _of_clients(self, seen: Inspected) -> Vector:
         """Return what is read of the clients' models; once in a round, and forgotten with its last use."""
         if self._clients is None or self._clients[0] is not seen:
-            behaviour = self.maker.behaviour.read_all(len(seen.updates), seen.model_of)
-            self._clients = seen, self._read(seen, seen.updates.deltas, behaviour)
+            self._clients = seen, read_updates(seen.updates.deltas, places(seen.layout))
         return self._clients[1]
-
-    @staticmethod
-    def _read(seen: Inspected, deltas: Matrix, behaviour: Vector) -> Vector:
-        return np.concatenate([read_updates(deltas, places(seen.layout)), behaviour], axis=1)
 
     def _make(self, seen: Inspected, number: int, rng: np.random.Generator) -> int:
         """Train so many shadows and keep what is read of them; return how many could be used."""
         if not number:
             return 0
         made = self.maker.make(seen.layout, seen.updates.num_examples, number - number // 2, number // 2, rng)
-        groups = [(self._read(seen, some.deltas, some.behaviour), some.poisoned) for some in made]
+        groups = [(read_updates(some.deltas, places(seen.layout)), some.poisoned) for some in made]
         read, poisoned = (np.concatenate(parts) for parts in zip(*groups, strict=True))
         clean = read[~poisoned]
         # A few shadows are judged as clients are, by the clients' median; many have a median of their own.

@@ -1,4 +1,4 @@
-"""The layers of :mod:`.compiled_chain`: their weights, room for what goes through them, and tables of places."""
+"""The layers of :mod:`.compiled_pass`: their weights, room for what goes through them, and tables of places."""
 
 import math
 from collections.abc import Mapping
@@ -90,16 +90,19 @@ class CompiledConvolution:
     def _chosen(self, group: int) -> NDArray[np.int32]:
         return NONE if self.chosen is None else self.chosen[group]
 
-    def backward(self, group: int, slopes: Floats, made: Floats, pad: int, first: bool) -> Floats:
-        """Add one group's slopes of the weights; return those of what it took, unless it is the ``first``."""
+    def receive(self, group: int, slopes: Floats, made: Floats, pad: int) -> None:
+        """Take one group's slopes of what :meth:`forward` wrote, and add those of the biases."""
         rectify, chosen = self.layer.rectify, self._chosen(group)
         deactivate(slopes, made, pad, rectify, chosen, self.border, self.of_sums, self.of_bias)
+
+    def learn(self, group: int) -> None:
+        """Add the slopes of the weights of the group whose slopes were received last."""
         padded = self.padded[group]
         convolution_slopes(self.of_sums, padded, self.near_places, self.far_places, self.layer.size, self.of_weight)
-        if not first:
-            convolve_back(
-                self.of_sums, self.border, self.packed_back, self.near_back, self.far_back, ZERO, self.of_input
-            )
+
+    def pass_on(self) -> Floats:
+        """Return that group's slopes of what the layer took, (C, H, W, 16), until the next call."""
+        convolve_back(self.of_sums, self.border, self.packed_back, self.near_back, self.far_back, ZERO, self.of_input)
         return self.of_input
 
     def descend(self) -> None:
@@ -142,11 +145,14 @@ class CompiledLinear:
         multiply(features, self.weight, self.bias[0], self.near, self.far, self.layer.rectify, made)
         return made
 
-    def backward(self, features: Floats, slopes: Floats, of_features: Floats) -> None:
-        """Write the slopes of the features, then take a step along those of the weights."""
+    def backward(self, slopes: Floats, of_features: Floats) -> None:
+        """Write the slopes of the features, from those of what it made of them."""
         if self.layer.rectify:
-            rectify_back(self.made[: len(features)], slopes)
+            rectify_back(self.made[: len(slopes)], slopes)
         multiply_back(slopes, self.weight, self.near_back, self.far_back, ZERO, of_features)
+
+    def learn(self, features: Floats, slopes: Floats) -> None:
+        """Take a step along the slopes of the weights, after :meth:`backward`."""
         linear_slopes(
             slopes,
             features,

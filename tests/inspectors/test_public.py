@@ -78,3 +78,21 @@ def test_a_loaded_network_is_a_copy_that_normalises_for_itself() -> None:
     assert list(again) == list(arrays)
     assert all(np.array_equal(again[name], array) for name, array in arrays.items())
     assert len(labels) == 500
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_a_fixed_network_answers_the_same_and_is_not_trained_but_has_gradients_by_its_images(compiled: bool) -> None:
+    data, arrays = public(), get_arrays(trained(False).network)
+    if not compiled:
+        object.__setattr__(data, "chain", None)
+    fixed = data.fixed(arrays)
+    assert not any(parameter.requires_grad for parameter in fixed.parameters())
+    images = data.pixels(20)[0]
+    answers, slopes = [], []
+    for net in (fixed, data.load(arrays).eval()):
+        asked = images.clone().requires_grad_()
+        answers.append(net(asked))
+        answers[-1][:, 3].sum().backward()
+        slopes.append(asked.grad)
+    torch.testing.assert_close(*answers, rtol=0, atol=1e-4)
+    torch.testing.assert_close(*slopes, rtol=0, atol=1e-4)

@@ -48,10 +48,9 @@ class Scripted(ShadowMaker):
             start = layout.row[name].start
             deltas[flags, start : start + 10] += self.heavy
         kept = ~flags | (rng.random(len(flags)) < self.took)
-        behaviour = rng.normal(size=(kept.sum(), self.behaviour.width))
-        first = len(behaviour) // 3
+        first = int(kept.sum()) // 3
         for part in (slice(first), slice(first, None)):
-            yield Shadows(deltas[kept][part], behaviour[part], flags[kept][part])
+            yield Shadows(deltas[kept][part], flags[kept][part])
 
 
 def watch(

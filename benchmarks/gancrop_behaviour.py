@@ -1,4 +1,4 @@
-"""How models answer to images that carry something: what of a backdoor its update does not show.
+"""How models answer to images that carry something, for the study in :mod:`benchmarks.gancrop_detection`.
 
 Not in the paper. Whoever taught a model one trigger taught it to mind what does not belong to an image. So its answers
 move more than a clean model's do, and towards one class, when any patch or any pattern is laid over public images. That

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fedsec.inspectors.behaviour import IMAGES, Behaviour
+from benchmarks.gancrop_behaviour import IMAGES, Behaviour
 from fedsec.strategies.inspecting import Arrays
 from tests.backdoored import public
 from tests.inspectors.rounds import arrays_of, moved
