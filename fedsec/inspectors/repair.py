@@ -38,9 +38,9 @@ FEW = 400
 """Public images, the held-out ones first, that serve to recover a trigger and to measure its success; once it is
 unlearned, by those alone that judge a model."""
 
-REFINED, NARROW = 3, 9
-"""Recoveries in a row that try only the class that stood out in the one before: at first they make its trigger better,
-and then the trigger may stay as it is."""
+REFINED, NARROW = 1, 9
+"""Recoveries in a row that try only the class that stood out in the one before: the first makes its trigger better, and
+then the trigger may stay as it is."""
 
 MOST_LOST = 3.0
 """Points of accuracy on the public images that a repaired model may lie below what it was before, or below the trusted
