@@ -219,7 +219,7 @@ def lines(setting: Setting, recover: int, alarms: float, command: str) -> Iterat
             "turns images of one class only, and there is no trigger that turns the others."
         )
         yield ""
-        scores_of_all = judged(study, everything, contrastive, alarms)
+        scores_of_all = judged(study, every_array, contrastive, alarms)
         yield from gancrop_recovery.table(study, chosen, setting.seed, scores_of_all)
 
 

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from fedsec.defenses.gancrop.trigger import RecoveredTrigger, as_bytes, frozen_copy
+from fedsec.defenses.gancrop.trigger import RecoveredTrigger, as_bytes
 from fedsec.training.batches import Normalisation
 from fedsec.training.chain import Chain
 from fedsec.training.evaluation import compiled_logits
@@ -100,7 +100,7 @@ class PublicData:
         device, by compiled code where it can be.
         """
         if self.chain is None:
-            return frozen_copy(self.load(arrays))
+            return self.load(arrays).eval().requires_grad_(False)
         from fedsec.training.compiled_network import CompiledNetwork  # here: it takes seconds to import
 
         return CompiledNetwork(self.chain, arrays, self.normalise)

@@ -121,7 +121,7 @@ class Repairer:
         """Return the triggers of a suspect model.
 
         Where the class that stood out before still does, no other is tried, but for every tenth time; and nothing is
-        searched at all where its trigger, several times refined, still works as well as is wanted. A search can fail by
+        searched at all where its trigger, once refined, still works as well as is wanted. A search can fail by
         chance: then the trigger that stood out last is tried as it is, and is forgotten if it does so no more.
 
         Args:

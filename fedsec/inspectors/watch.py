@@ -30,6 +30,7 @@ from fedsec.defenses.updates import BoolVector, IntVector, Vector
 from fedsec.inspectors.shadows import ShadowMaker
 from fedsec.strategies.inspecting import Inspected
 from fedsec.strategies.layout import Layout
+from fedsec.training.parameters import get_arrays
 
 DETECTOR = "detector."
 
@@ -140,10 +141,15 @@ class Watch:
         """Take back what :meth:`state` returned.
 
         Raises:
-            ValueError: it is another strategy's.
+            ValueError: it is another strategy's, or another version's, which read something else of an update.
         """
         if missing := KEPT - state.keys():
             raise ValueError(f"GANcrop keeps {sorted(missing)} among others; the checkpoint holds {sorted(state)}.")
+        layout = Layout(get_arrays(self.maker.public.network))
+        width = read_updates(np.zeros((1, layout.width), np.float32), places(layout)).shape[1]
+        if len(state["known"]) and state["known"].shape[1] != width:
+            found = state["known"].shape[1]
+            raise ValueError(f"GANcrop reads {width} values of an update; the checkpoint has {found} of each.")
         trained = {name.removeprefix(DETECTOR): a for name, a in state.items() if name.startswith(DETECTOR)}
         self.detector = from_arrays(trained) if trained else None
         self._known, self._poisoned = state["known"].astype(np.float64), state["poisoned"].astype(bool)

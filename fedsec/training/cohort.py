@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from fedsec.training.batches import Normalisation, epoch_order, values_of_bytes
-from fedsec.training.chain import Chain, compiled
+from fedsec.training.chain import Chain
 from fedsec.training.classifier import TrainingSettings
-from fedsec.training.grouped import GroupedModel, Tensors
+from fedsec.training.grouped import GroupedModel, Tensors, chain_on
 
 SPLIT = 2
 """On a CPU a batch goes through the convolutions as so many half batches side by side: a grouped convolution takes
@@ -76,8 +76,8 @@ def train_cohort(
         raise ValueError(f"a cohort is trained by 'sgd', got '{settings.optimiser}'")
     if not all(len(member.labels) for member in members):
         raise ValueError("every member of a cohort must have examples to train on")
-    if device.type == "cpu" and model.chain is not None and compiled():
-        return [_train_compiled(model, model.chain, member, normalise, settings) for member in members]
+    if chain := chain_on(model, device):
+        return [_train_compiled(model, chain, member, normalise, settings) for member in members]
     order = sorted(range(len(members)), key=lambda index: -members[index].epoch)
     cohort = _Cohort(model, [members[index] for index in order], normalise, settings, device)
     trained = dict(zip(order, cohort.train(), strict=True))

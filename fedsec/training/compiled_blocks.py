@@ -5,7 +5,7 @@ slopes of its weights. With sixteen examples in one vector every operation is on
 of an image, and a block of sums stays in registers from its first product to its last. numba compiles plain loops
 over arrays without that, hence the instructions that are spelt out here.
 
-Importing this module takes the time of importing numba; :mod:`fedsec.training.compiled_chain` does it on demand.
+Importing this module takes the time of importing numba; whoever trains or asks a small network does it on demand.
 """
 
 from collections.abc import Callable

@@ -38,7 +38,7 @@ class CompiledConvolution:
     def __init__(self, layer: Convolution, weights: Weights, rate: np.float32, momentum: np.float32) -> None:
         self.layer, self.rate, self.momentum = layer, rate, momentum
         taps = layer.channels * layer.size**2
-        self.weight = np.array(weights[f"{layer.name}.weight"], np.float32).reshape(layer.outputs, taps)
+        self.weight = np.array(weights[f"{layer.name}.weight"], np.float32, order="C").reshape(layer.outputs, taps)
         self.bias = np.array(weights[f"{layer.name}.bias"], np.float32).reshape(1, -1)
         self.moments = np.zeros_like(self.weight), np.zeros_like(self.bias)
         self.slopes = np.zeros_like(self.weight), np.zeros_like(self.bias)
@@ -112,8 +112,13 @@ class CompiledConvolution:
         ):
             sum_lanes(lanes.reshape(-1, LANES), slopes.reshape(-1))
             descend(slopes, moment, self.momentum, self.rate, weights)
-            lanes[:] = 0
+        self.forget()
         self._pack()
+
+    def forget(self) -> None:
+        """Forget all slopes that were added."""
+        self.of_weight[:] = 0
+        self.of_bias[:] = 0
 
     def named(self) -> dict[str, Floats]:
         """Return the weights by their names, as the state dict has them."""
@@ -126,7 +131,7 @@ class CompiledLinear:
 
     def __init__(self, layer: Linear, weights: Weights, rate: np.float32, momentum: np.float32, groups: int) -> None:
         self.layer, self.rate, self.momentum = layer, rate, momentum
-        self.weight = np.array(weights[f"{layer.name}.weight"], np.float32)
+        self.weight = np.array(weights[f"{layer.name}.weight"], np.float32, order="C")
         self.bias = np.array(weights[f"{layer.name}.bias"], np.float32).reshape(1, -1)
         self.moments = np.zeros_like(self.weight), np.zeros_like(self.bias)
         self.made, self.slopes = (room(groups, layer.outputs, LANES) for _ in range(2))

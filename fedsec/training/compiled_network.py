@@ -4,7 +4,6 @@ A generator that is trained against a fixed network needs no slopes of that netw
 images, logits and gradients by the images take 4 ms on two cores, and torch takes 16 ms on one.
 """
 
-import copy
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -24,7 +23,7 @@ from fedsec.training.threads import workers
 class CompiledNetwork(nn.Module):
     """A fixed network, from images in [0, 1] to logits; on a CPU, and differentiable once by the images.
 
-    Sixteen images go through at a time, each lot on one core, so that the result does not depend on how many there are.
+    Sixteen images go through at a time, on one core, so that the result does not depend on how many cores there are.
 
     Args:
         chain: the layers.
@@ -42,7 +41,8 @@ class CompiledNetwork(nn.Module):
         self.weights = {name: np.array(array) for name, array in weights.items()}
         self.mean, self.std = (torch.tensor(values).view(1, -1, 1, 1) for values in (normalise.mean, normalise.std))
         self._parts: list[_Part] = []
-        self._turn = 0  # the last batch that went through, whose slopes can be asked for
+        self._lot = LANES  # images that a part takes of the batch that went through last
+        self._turn = 0  # which batch that was: its slopes can be asked for, and no other's
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return logits (N, classes) of images (N, C, H, W) in [0, 1].
@@ -53,9 +53,9 @@ class CompiledNetwork(nn.Module):
         logits: torch.Tensor = _Answer.apply((images - self.mean) / self.std, self)
         return logits
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> "CompiledNetwork":
-        """Return one with room of its own; where that begins matters, so it is not copied."""
-        return CompiledNetwork(self.chain, copy.deepcopy(self.weights, memo), self.normalise)
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy what it is made of: where its room begins matters, so that is made anew."""
+        return CompiledNetwork, (self.chain, self.weights, self.normalise)
 
     def logits(self, pixels: Floats) -> Floats:
         """Return what the network makes of normalised images (N, C, H, W), (N, classes)."""
@@ -68,14 +68,15 @@ class CompiledNetwork(nn.Module):
         return np.concatenate(self._each(_Part.back, of_logits))
 
     def _fit(self, shape: tuple[int, ...]) -> None:
-        cores, groups = workers(torch.device("cpu")), _groups(shape[0])
-        each = LANES * -(-groups // cores)
-        if not self._parts or self._parts[0].shape != shape[1:] or self._parts[0].most < each:
-            self._parts = [_Part(self.chain, self.weights, shape[1:], each) for _ in range(cores)]
+        groups = _groups(shape[0])
+        self._lot = LANES * -(-groups // workers(torch.device("cpu")))
+        needed = -(-groups * LANES // self._lot)
+        few = len(self._parts) < needed
+        if few or self._parts[0].shape != shape[1:] or self._parts[0].most < self._lot:
+            self._parts = [_Part(self.chain, self.weights, shape[1:], self._lot) for _ in range(needed)]
 
     def _each(self, function: Any, values: Floats) -> list[Floats]:
-        most = self._parts[0].most
-        pieces = [values[first : first + most] for first in range(0, max(1, len(values)), most)]
+        pieces = [values[first : first + self._lot] for first in range(0, max(1, len(values)), self._lot)]
         if len(pieces) == 1:
             return [function(self._parts[0], values)]
         with ThreadPoolExecutor(len(pieces)) as pool:
@@ -119,7 +120,7 @@ def _by_lane(values: NDArray[np.float32], result: Floats) -> None:
 
 
 def _by_example(values: Floats, number: int) -> Floats:
-    """Return values (groups, ..., 16) as (number, ...)."""
+    """Return values (groups, ..., 16) as (number, ...), of one group without a copy."""
     return np.moveaxis(values, -1, 1).reshape(len(values) * LANES, *values.shape[1:-1])[:number]
 
 

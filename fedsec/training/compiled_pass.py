@@ -6,7 +6,7 @@ memory near a core. Here sixteen examples go through at a time, and all of it fi
 
 import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -69,22 +69,15 @@ class CompiledPass:
 
     def learn(self, groups: int) -> None:
         """Take a step along the slopes of the weights."""
-        features = [
-            self._features[:groups].reshape(groups, -1, LANES),
-            *(linear.made[:groups] for linear in self.linears),
-        ]
+        first = self._features[:groups].reshape(groups, -1, LANES)
+        features = [first, *(linear.made[:groups] for linear in self.linears)]
         slopes = self._slopes(groups)
         for place in reversed(range(len(self.linears))):
             self.linears[place].backward(slopes[place + 1], slopes[place])
             self.linears[place].learn(features[place], slopes[place + 1])
         for group in range(groups):
-            received = self._wanted[group]
-            for place in reversed(range(len(self.convolutions))):
-                layer = self.convolutions[place]
-                layer.receive(group, received, *self._result_of(self._after(place), group))
+            for layer in self._receiving(group):
                 layer.learn(group)
-                if place:
-                    received = layer.pass_on()
         for layer in self.convolutions:
             layer.descend()
 
@@ -94,12 +87,9 @@ class CompiledPass:
         for place in reversed(range(len(self.linears))):
             self.linears[place].backward(slopes[place + 1], slopes[place])
         for group in range(groups):
-            received = self._wanted[group]
-            for place in reversed(range(len(self.convolutions))):
-                layer = self.convolutions[place]
-                layer.receive(group, received, *self._result_of(self._after(place), group))
-                received = layer.pass_on()
-            result[group] = received
+            for layer in self._receiving(group):
+                layer.forget()
+            result[group] = self.convolutions[0].pass_on()
 
     def named(self) -> dict[str, Floats]:
         """Return the weights as they are now, by the names of the state dict."""
@@ -111,8 +101,15 @@ class CompiledPass:
         features = self._wanted[:groups].reshape(groups, -1, LANES)
         return [features, *(linear.slopes[:groups] for linear in self.linears)]
 
-    def _after(self, place: int) -> CompiledConvolution | None:
-        return self.convolutions[place + 1] if place + 1 < len(self.convolutions) else None
+    def _receiving(self, group: int) -> Iterator[CompiledConvolution]:
+        """Yield every convolution, the last one first, when it has received one group's slopes."""
+        received, following = self._wanted[group], None
+        for layer in reversed(self.convolutions):
+            if following is not None:
+                received = following.pass_on()
+            layer.receive(group, received, *self._result_of(following, group))
+            yield layer
+            following = layer
 
     def _result_of(self, following: CompiledConvolution | None, group: int) -> tuple[Floats, int]:
         """Return where a convolution's result goes, and the width of the border there."""

@@ -87,8 +87,12 @@ def group_model(model: nn.Module) -> GroupedModel | None:
 def chain_of(model: nn.Module, device: torch.device) -> Chain | None:
     """Return the layers of a model that compiled code trains and asks on a device, or ``None`` where torch does."""
     grouped = group_model(model) if device.type == "cpu" else None
-    chain = None if grouped is None else grouped.chain
-    return chain if chain is not None and compiled() else None
+    return None if grouped is None else chain_on(grouped, device)
+
+
+def chain_on(grouped: GroupedModel, device: torch.device) -> Chain | None:
+    """Return the same of a model that is grouped already."""
+    return grouped.chain if device.type == "cpu" and grouped.chain is not None and compiled() else None
 
 
 class _Tracer(fx.Tracer):

@@ -18,7 +18,7 @@ from fedsec.attacks.triggers import Trigger
 from fedsec.training.batches import Normalisation, on_device
 from fedsec.training.classifier import TrainingSettings, train_classifier
 from fedsec.training.cohort import Member, splits_batches, train_cohort
-from fedsec.training.grouped import chain_of, group_model
+from fedsec.training.grouped import chain_on, group_model
 from fedsec.training.parameters import get_arrays, set_arrays
 from fedsec.training.threads import on_every_core, workers
 
@@ -131,7 +131,8 @@ def train_shadows(
         for shadow, seed in zip(shadows, seeds, strict=True)
     ]
     # Compiled code trains one at a time in any case, and in lots of one the cores are done together.
-    size = 1 if chain_of(network, device) else max(1, min(TOGETHER, -(-len(members) // workers(device))))
+    compiled = grouped is not None and chain_on(grouped, device) is not None
+    size = 1 if compiled else max(1, min(TOGETHER, -(-len(members) // workers(device))))
     groups = [members[first : first + size] for first in range(0, len(members), size)]
 
     def train(group: Sequence[Member]) -> list[list[NDArray[np.generic]]]:

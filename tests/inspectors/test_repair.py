@@ -37,8 +37,11 @@ def spoilt(value: float, name: str = "fc3.bias") -> Arrays:
     return {**arrays_of(True), name: bias}
 
 
-def test_a_backdoor_is_recovered_and_unlearned() -> None:
+@pytest.mark.parametrize("compiled", [True, False])
+def test_a_backdoor_is_recovered_and_unlearned(compiled: bool) -> None:
     one = repairer(RECOVERY)
+    if not compiled:
+        object.__setattr__(one.public, "chain", None)
     result = repaired(one, arrays_of(True))
     assert result.report["target"] == TARGET
     assert result.report["outcome"] == "repaired"

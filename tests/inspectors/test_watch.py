@@ -202,6 +202,16 @@ def test_a_watch_that_was_resumed_goes_on_as_it_would_have(rounds: int) -> None:
         assert np.array_equal(one.scores(scripted_round()), other.scores(scripted_round()))
 
 
+def test_a_state_of_other_features_is_refused() -> None:
+    one = watch()
+    one.learn(scripted_round(), rng())
+    state = one.state()
+    width = state["known"].shape[1]
+    wide = np.concatenate([state["known"], state["known"][:, :32]], axis=1)
+    with pytest.raises(ValueError, match=f"reads {width} values of an update; the checkpoint has {width + 32} of each"):
+        watch().load_state(state | {"known": wide})
+
+
 def test_order_and_number_of_clients_do_not_change_who_is_suspected() -> None:
     one, order = watch(), [3, 1, 6, 0, 2, 5, 4]
     seen = scripted_round()
