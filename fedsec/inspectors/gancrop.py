@@ -136,13 +136,13 @@ class GancropInspector:
         return replace(found, support=speaks)
 
     def _with_carriers(self, carriers: Carriers, scores: Vector) -> tuple[Vector, Vector]:
-        """Return the scores, above 0 for those too whose models the last trigger that stood out works on; and by how
-        many points it does, empty without one.
+        """Return the scores, above 0 for those too whose models the last trigger that stood out works on, if it had the
+        detector's support; and by how many points it does, empty without one.
         """
         if self.repairer.known is None:
             return scores, np.empty(0)
         found = carriers.lifts(self.repairer.known)
-        return np.maximum(scores, (found - bound(found)) / 100.0), found
+        return np.maximum(scores, (found - bound(found)) / 100.0) if self.repairer.supported else scores, found
 
     def _groups(
         self,

@@ -72,6 +72,20 @@ def test_a_natural_trigger_of_another_class_does_not_take_the_place_of_one_that_
     assert (inspector.repairer.known.target, inspector.repairer.supported) == (TARGET, True)
 
 
+@pytest.mark.parametrize(("supported", "support", "suspects"), [(False, None, 0), (True, 0.0, 5)])
+def test_where_nothing_can_be_searched_a_trigger_without_support_accuses_nobody(
+    supported: bool, support: float | None, suspects: int
+) -> None:
+    inspector = told([], OPTIONS, [-2.0] * 7 + [-3.0] * 5 + [-1.0] * 4)
+    mask, pattern = TRIGGER.mask.astype(np.float32), TRIGGER.pattern
+    inspector.repairer.known, inspector.repairer.supported = RecoveredTrigger(TARGET, mask, pattern, 100.0), supported
+    clean, planted, constant = arrays_of(False), arrays_of(True), {**arrays_of(False)}
+    constant["fc3.bias"] = np.where(np.arange(10) == 3, np.float32(1e4), np.float32(0.0))
+    models = [*(moved(clean, n) for n in range(7)), *(moved(planted, n) for n in range(20, 25))]
+    findings = inspected(inspector, round_of([*models, *(moved(constant, n) for n in range(40, 44))]))
+    assert (findings.report["support"], findings.report["suspects"]) == (support, suspects)
+
+
 def test_a_checkpoint_that_does_not_say_whether_a_trigger_had_support_is_refused() -> None:
     inspector = told([])
     inspector.repairer.known = RecoveredTrigger(TARGET, TRIGGER.mask.astype(np.float32), TRIGGER.pattern, 100.0)
