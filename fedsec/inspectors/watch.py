@@ -44,9 +44,6 @@ YOUNG, APART = 6, 3
 """Rounds in each of which a new detector is checked, and from then on rounds from one check to the next: an old one has
 aged by the model's accuracy long before."""
 
-ANEW = 3
-"""One new shadow for so many that it begins with, where it is trained anew: it learns from the old ones, too."""
-
 MANY = 10
 """Clean shadows whose median is that of clean models."""
 
@@ -64,7 +61,7 @@ class WatchOptions:
     """How poisoned models are told.
 
     Attributes:
-        shadows: models to learn from, half of them poisoned; when it has aged, 1 / :data:`ANEW` as many new ones.
+        shadows: models to learn from, half of them poisoned; when it has aged, half as many new ones.
         checks: fresh shadows of a check: in each of :data:`YOUNG` rounds, then every :data:`APART` rounds.
         detector: how the detector is trained.
     """
@@ -98,7 +95,7 @@ class Watch:
         """Train shadows of a round, and the detector if it is new or has aged; return what was done, for the record."""
         self._accuracy = self.maker.public.accuracy_of(seen.layout.sent, ASKED)
         if self.detector is None:  # and where no backdoor took on the last model, one may on this
-            made = self._make(seen, self.options.shadows // (ANEW if len(self._known) else 1), rng)
+            made = self._make(seen, self.options.shadows // (2 if len(self._known) else 1), rng)
             return {"trained": self._train(rng), "shadows": made}
         self._rounds += 1
         due = self._rounds <= YOUNG or self._rounds % APART == 0
@@ -109,7 +106,7 @@ class Watch:
         check = {"missed": missed, "false_alarms": alarms, "of": self._recent, "moved": moved}
         about: dict[str, Any] = {"check": check}
         if moved > MOVED or max(missed, alarms) > WRONG:
-            made += self._make(seen, self.options.shadows // ANEW, rng)
+            made += self._make(seen, self.options.shadows // 2, rng)
             about["trained"] = self._train(rng)
         elif made:
             clean = ~self._poisoned

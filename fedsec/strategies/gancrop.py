@@ -15,7 +15,7 @@ class Gancrop(InspectingStrategy):
     Set its ``inspector`` (:class:`fedsec.inspectors.gancrop.GancropInspector`) before the first round.
 
     Args:
-        shadows: clean and poisoned models that the server trains to learn from in the first round; a third as many
+        shadows: clean and poisoned models that the server trains to learn from in the first round; half as many
             when the detector has aged.
         checks: shadows that it trains in other rounds; they set the threshold, and tell whether it has.
         repair: the models called poisoned are repaired as their ``"average"``, or ``"each"`` (the paper's words), or
