@@ -43,9 +43,11 @@ def unlearned(
     pace = options.batch_size, options.learning_rate, options.momentum
     trained = CompiledChain(public.chain, arrays, every, repeated, values_of_bytes(public.normalise), *pace)
     total = 0.0
-    for _ in range(options.epochs):
+    for epoch in range(options.epochs):
         total = 0.0
-        for chosen in torch.split(torch.randperm(len(labels), generator=generator), options.batch_size):
+        batches = torch.split(torch.randperm(len(labels), generator=generator), options.batch_size)
+        for place, chosen in enumerate(batches):
+            trained.set_rate(options.rate_at(epoch, place / len(batches)))
             batch, count = chosen.clone(), round(options.share * len(chosen))
             if triggers and count:
                 batch[:count] += len(labels) * (1 + torch.randint(len(triggers), (count,), generator=generator))

@@ -36,7 +36,7 @@ class Gancrop(InspectingStrategy):
         repair: Repair = "average",
         false_alarms: float = 0.05,
         recovery_steps: int = 200,
-        unlearning_epochs: int = 2,
+        unlearning_epochs: int = 1,
         **options: Unpack[StrategyOptions],
     ) -> None:
         super().__init__(**options)

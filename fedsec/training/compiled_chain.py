@@ -60,6 +60,10 @@ class CompiledChain:
         self.layers.learn(len(features))
         return loss
 
+    def set_rate(self, rate: float) -> None:
+        """Change the step size, from the next step on."""
+        self.layers.set_rate(rate)
+
     def logits(self, chosen: NDArray[np.int64]) -> Floats:
         """Return what the network makes of the ``chosen`` examples (B,), (B, outputs); for limits see :meth:`step`."""
         by_lane = self._forward(chosen).transpose(0, 2, 1)

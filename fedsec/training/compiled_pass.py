@@ -6,7 +6,7 @@ memory near a core. Here sixteen examples go through at a time, and all of it fi
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -91,10 +91,17 @@ class CompiledPass:
                 layer.forget()
             result[group] = self.convolutions[0].pass_on()
 
+    def set_rate(self, rate: float) -> None:
+        """Change the step size."""
+        for layer in self._layers():
+            layer.rate = np.float32(rate)
+
     def named(self) -> dict[str, Floats]:
         """Return the weights as they are now, by the names of the state dict."""
-        layers: Iterable[CompiledConvolution | CompiledLinear] = [*self.convolutions, *self.linears]
-        return {f"{layer.layer.name}.{kind}": array for layer in layers for kind, array in layer.named().items()}
+        return {f"{layer.layer.name}.{kind}": a for layer in self._layers() for kind, a in layer.named().items()}
+
+    def _layers(self) -> list[CompiledConvolution | CompiledLinear]:
+        return [*self.convolutions, *self.linears]
 
     def _slopes(self, groups: int) -> list[Floats]:
         """Return where the slopes of what every linear layer takes go, and those of the logits."""

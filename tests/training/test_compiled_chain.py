@@ -204,3 +204,15 @@ for case in ("LeNet-5", "no pool", "wide"):
     with tempfile.TemporaryDirectory() as folder:
         older = os.environ | {"NUMBA_CPU_NAME": "haswell", "NUMBA_CACHE_DIR": folder}
         subprocess.run([sys.executable, "-c", script], check=True, env=older, cwd=Path(__file__).parents[2])
+
+
+def test_a_step_size_that_is_set_is_that_of_the_next_steps() -> None:
+    chosen, given = np.arange(40), examples_of(LENET5)
+    one, other = compiled(LENET5, given, 0.05), compiled(LENET5, given, 0.2)
+    one.set_rate(0.2)
+    assert one.step(chosen) == other.step(chosen)
+    assert all(np.array_equal(array, other.weights()[name]) for name, array in one.weights().items())
+    before = {name: array.copy() for name, array in one.weights().items()}
+    one.set_rate(0.0)
+    one.step(chosen)
+    assert all(np.array_equal(array, before[name]) for name, array in one.weights().items())

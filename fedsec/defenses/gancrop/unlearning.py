@@ -20,16 +20,21 @@ class UnlearningOptions:
     Attributes:
         epochs: passes over the clean images.
         batch_size: images in a step.
-        learning_rate: of SGD.
+        learning_rate: of SGD in the first step; it falls evenly to 0. One pass so loses less accuracy and leaves less
+            of the trigger than two at half the rate throughout.
         momentum: of SGD.
         share: of the images of a batch, that are stamped; each with one of the triggers at random.
     """
 
-    epochs: int = 2
+    epochs: int = 1
     batch_size: int = 64
-    learning_rate: float = 0.05
+    learning_rate: float = 0.1
     momentum: float = 0.0
     share: float = 0.5
+
+    def rate_at(self, epoch: int, part: float) -> float:
+        """Return the learning rate after so many epochs and ``part`` of the next."""
+        return self.learning_rate * (1.0 - (epoch + part) / self.epochs)
 
 
 def unlearn(
@@ -58,9 +63,11 @@ def unlearn(
     patterns = torch.stack([torch.from_numpy(trigger.pattern) for trigger in triggers]).to(device) if triggers else None
     optimiser = torch.optim.SGD(network.parameters(), options.learning_rate, options.momentum, foreach=True)
     total = 0.0
-    for _ in range(options.epochs):
+    for epoch in range(options.epochs):
         total = 0.0
-        for chosen in torch.split(torch.randperm(len(labels), generator=generator), options.batch_size):
+        batches = torch.split(torch.randperm(len(labels), generator=generator), options.batch_size)
+        for place, chosen in enumerate(batches):
+            optimiser.param_groups[0]["lr"] = options.rate_at(epoch, place / len(batches))
             batch, count = images[chosen.to(device)], round(options.share * len(chosen))
             if masks is not None and patterns is not None and count:
                 which = torch.randint(len(masks), (count,), generator=generator).to(device)
