@@ -3,7 +3,7 @@
 The paper (section 3.1) trains "on model data", "sensitive to edge position parameters", and does not say which. All
 arrays of a network are read, by their shape: a trigger excites few weights and excites them much, so the change of a
 layer that meets it has a heavy tail, wherever the trigger lies, whatever its target, and however the classes of the
-client are skewed. On LeNet-5 the first layer alone says as much, on a ResNet it says less and has more false alarms;
+client are skewed. The first layer alone says nearly as much on LeNet-5, less on a ResNet, with more false alarms;
 ``experiments/gancrop/README.md`` has the study of what else could be read.
 """
 
