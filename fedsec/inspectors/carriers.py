@@ -24,8 +24,8 @@ ABOVE = 25.0
 global model has already fools the honest ones too, though less than those that plant it anew."""
 
 SUSPECTED = 0.25
-"""Share of a trigger's carriers that the detector must call for the trigger to be one that somebody planted. Of natural
-ones on Fashion-MNIST it called at most a fifth, of planted ones at least four fifths, but for one early round."""
+"""Share of a trigger's carriers that the detector must call for the trigger to be one that somebody planted. An earlier
+one called, on Fashion-MNIST, at most a fifth of natural ones, and four fifths of planted ones, but in one early round."""
 
 
 class Carriers:

@@ -17,7 +17,8 @@ class Gancrop(InspectingStrategy):
     Args:
         shadows: clean and poisoned models that the server trains to learn from in the first round; half as many
             when the detector has aged.
-        checks: shadows that it trains in other rounds; they set the threshold, and tell whether it has.
+        checks: shadows that it trains in each of the six rounds after that, then in every third; they set the
+            threshold, and tell whether it has.
         repair: the models called poisoned are repaired as their ``"average"``, or ``"each"`` (the paper's words), or
             left out, ``"none"``.
         false_alarms: share of clean models that may be called poisoned.
