@@ -25,7 +25,7 @@ global model has already fools the honest ones too, though less than those that 
 
 SUSPECTED = 0.25
 """Share of a trigger's carriers that the detector must call for the trigger to be one that somebody planted. An earlier
-one called, on Fashion-MNIST, at most a fifth of natural ones, and four fifths of planted ones, but in one early round."""
+one called, on Fashion-MNIST, a fifth of natural ones at most, and four fifths of planted ones, but for one round."""
 
 
 class Carriers:

@@ -121,8 +121,8 @@ class GancropInspector:
     ) -> Found:
         """Return what is recovered from the average of suspects.
 
-        A trigger of whose carriers the detector calls less than a quarter is taken for a natural one. Once it has called
-        so many, that is remembered: later the same attackers may learn to hide from it, but not from their trigger.
+        A trigger of whose carriers the detector calls less than a quarter is taken for a natural one. Once it has
+        called so many, that is remembered: later they may learn to hide from it, but not from their trigger.
         """
         earlier = self.repairer.known if self.repairer.supported else None
         found = self.repairer.find(suspect, trusted, _generator(rng))

@@ -23,7 +23,7 @@ from fedsec.training.threads import workers
 class CompiledNetwork(nn.Module):
     """A fixed network, from images in [0, 1] to logits; on a CPU, and differentiable once by the images.
 
-    Sixteen images go through at a time, each lot on one core, so that the result does not depend on how many cores there are.
+    Sixteen images go through at a time, each lot on one core: the result does not depend on how many cores there are.
 
     Args:
         chain: the layers.
