@@ -84,6 +84,6 @@ def test_one_step_by_hand_is_that_of_sgd(epochs: int) -> None:
         gradients = torch.autograd.grad(loss, list(expected.parameters()))
         with torch.no_grad():
             for parameter, gradient in zip(expected.parameters(), gradients, strict=True):
-                parameter -= 0.1 * (1 - epoch / epochs) * gradient
+                parameter -= 0.05 * (1 - epoch / epochs) * gradient
     for one, other in zip(network.parameters(), expected.parameters(), strict=True):
         torch.testing.assert_close(one, other)
