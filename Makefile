@@ -9,7 +9,7 @@ export FLWR_DISABLE_UPDATE_CHECK ?= 1
 export FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-services test-others test-fast fuzz check format bench sweep reproduce clean
+.PHONY: help demo test test-fast fuzz check format bench sweep reproduce clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -23,18 +23,9 @@ $(VENV)/installed: pyproject.toml constraints.txt
 demo: $(VENV)/installed ## attack ten clients, defend them five ways, show what came of it (about a minute)
 	$(BIN)/fedsec reproduce experiments/quickstart/demo.toml --together 6 --out runs/demo/report
 
-# Slow tests that start SuperLinks and other services: they wait for half of their time, and others run meanwhile.
-SERVICES := $(addprefix tests/,deploy deployment $(addprefix e2e/,test_flwr_run.py test_hostile_node.py test_plug_in.py))
-
 test: $(VENV)/installed ## run all tests, some of them with real deployments
-	$(MAKE) --jobs 2 --output-sync=target test-services test-others
-
-test-services:
-	$(BIN)/python -m pytest -m slow --durations 25 $(SERVICES)
-
-test-others:
 	$(BIN)/python -m pytest -n 2 -m "not slow"
-	$(BIN)/python -m pytest -m slow --durations 25 $(addprefix --ignore=,$(SERVICES))
+	$(BIN)/python -m pytest -m slow --durations 25
 
 test-fast: $(VENV)/installed ## run the tests that need no Ray and no SuperLink
 	$(BIN)/python -m pytest -n 2 -m "not slow"
