@@ -40,34 +40,30 @@ def gradients(
     return logits.detach(), asked.grad
 
 
-def assert_same(case: Case, number: int, seed: int = 0) -> None:
+def compared(case: Case, number: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return by how much each image's logits and gradients differ from torch's at most, (N,) each."""
     network, oracle = made(case, seed)
     draws = torch.Generator().manual_seed(seed)
     images = torch.rand(number, case.convolutions[0].channels, case.height, case.width, generator=draws)
     factors = torch.randn(number, case.classes, generator=draws)
-    found, expected = gradients(network, images, factors), gradients(oracle, images, factors)
-    torch.testing.assert_close(found[0].double(), expected[0], rtol=0, atol=2e-5)
-    torch.testing.assert_close(found[1].double(), expected[1].double(), rtol=0, atol=2e-5)
+    both = zip(gradients(network, images, factors), gradients(oracle, images, factors), strict=True)
+    logits, slopes = ((found.double() - expected.double()).abs().flatten(1).amax(1) for found, expected in both)
+    return logits, slopes
 
 
 @pytest.mark.parametrize("number", [1, 15, 16, 17, 50, 160])
 @pytest.mark.parametrize("case", CASES)
 def test_logits_and_gradients_are_those_of_torch(case: str, number: int) -> None:
-    assert_same(CASES[case], number)
+    assert all((apart <= 2e-5).all() for apart in compared(CASES[case], number))
 
 
 @given(st.composite(drawn_case)(), st.integers(1, 70), st.integers(0, 9))
 @settings(max_examples=40)
 def test_so_they_are_for_any_chain(case: Case, number: int, seed: int) -> None:
-    network, oracle = made(case, seed)
-    draws = torch.Generator().manual_seed(seed)
-    images = torch.rand(number, case.convolutions[0].channels, case.height, case.width, generator=draws)
-    factors = torch.randn(number, case.classes, generator=draws)
-    found, expected = gradients(network, images, factors), gradients(oracle, images, factors)
-    torch.testing.assert_close(found[0].double(), expected[0], rtol=0, atol=1e-4)
+    logits, slopes = compared(case, number, seed)
+    assert (logits <= 1e-4).all()
     # Where two are equal but for rounding, pooling may take the other one: all that this image's slopes depend on.
-    apart = (found[1].double() - expected[1].double()).abs().flatten(1).amax(1) > 1e-4
-    assert apart.sum() <= 1 + number // 20
+    assert (slopes > 1e-4).sum() <= 1 + number // 20
 
 
 def test_what_went_through_before_does_not_count() -> None:
