@@ -19,7 +19,8 @@ from fedsec.defenses.gancrop.trigger import overlap
 from fedsec.defenses.gancrop.unlearning import UnlearningOptions
 from fedsec.defenses.neural_cleanse import flag_targets, neural_cleanse
 from fedsec.defenses.updates import Vector
-from fedsec.inspectors.repair import FEW, Repairer
+from fedsec.inspectors.repair import Repairer
+from fedsec.inspectors.search import FEW, TriggerSearch
 from fedsec.training.shadows import Shadow
 
 EVERY_CLASS, POISONED = "every poisoned one but of one source", "every poisoned one"
@@ -86,17 +87,14 @@ def gancrop(study: Study, place: int, seed: int, scores: Vector) -> Attempt:
     """Return what GANcrop's repair does with one of the tested models."""
     models = study.tests
     arrays, shadow = models.arrays[place], models.shadows[place]
-    recovery = RecoveryOptions()
     trusted = trusted_model(study, scores, place)
     start = time.perf_counter()
-    repairer = Repairer(study.public, recovery, UnlearningOptions(), recovery.steps)
     generator = torch.Generator().manual_seed(seed)
-    found = repairer.find(arrays, trusted, generator)
-    repaired = repairer.repair(arrays, found, generator)
+    found = TriggerSearch(study.public, RecoveryOptions()).find(arrays, trusted, generator)
+    repaired = Repairer(study.public, UnlearningOptions()).repair(arrays, found, generator)
     seconds = time.perf_counter() - start
-    target = None if found.recovery is None else found.recovery.target
-    outstanding = None if found.recovery is None else found.recovery.outstanding
-    mask = None if outstanding is None else outstanding.mask
+    target = None if found.outstanding is None else found.outstanding.target
+    mask = None if found.outstanding is None else found.outstanding.mask
     before = _measured(study, arrays, shadow)
     after = (nan, nan) if repaired.arrays is None else _measured(study, repaired.arrays, shadow)
     return Attempt(

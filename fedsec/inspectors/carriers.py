@@ -27,6 +27,9 @@ SUSPECTED = 0.25
 """Share of a trigger's carriers that the detector must call for the trigger to be one that somebody planted. An earlier
 one called, on Fashion-MNIST, a fifth of natural ones at most, and four fifths of planted ones, but for one round."""
 
+WITNESSES = 0.05
+"""And part of the round's models that must both carry it and be called, so that one false alarm is not enough."""
+
 
 class Carriers:
     """Tells who of a round carries a trigger.
@@ -99,3 +102,12 @@ def support(found: Vector, told: Vector) -> float | None:
     """
     carrying = found >= bound(found)
     return float((told[carrying] > 0.0).mean()) if carrying.any() else None
+
+
+def has_support(found: Vector, told: Vector) -> bool:
+    """Tell whether enough speaks for a trigger: the detector calls :data:`SUSPECTED` of its carriers, and these are not
+    too few themselves. The arguments are those of :func:`support`.
+    """
+    carrying = found >= bound(found)
+    called = int((told[carrying] > 0.0).sum())
+    return called >= max(SUSPECTED * int(carrying.sum()), WITNESSES * len(told), 1)

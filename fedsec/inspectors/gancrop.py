@@ -1,22 +1,23 @@
 """GANcrop, joined: detect, recover, unlearn, aggregate.  Paper on GANcrop, section 3 and algorithm 1."""
 
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from fedsec.defenses.gancrop.recovery import RecoveryOptions
-from fedsec.defenses.gancrop.trigger import RecoveredTrigger
 from fedsec.defenses.gancrop.unlearning import UnlearningOptions
-from fedsec.defenses.updates import BoolVector, Vector, Verdict
+from fedsec.defenses.updates import BoolVector, Vector
+from fedsec.inspectors.aggregate import GroupRepair, aggregate
 from fedsec.inspectors.averages import ALIKE, Averages
-from fedsec.inspectors.carriers import SUSPECTED, Carriers, bound, carry, support
+from fedsec.inspectors.carriers import Carriers, bound, carry, has_support, support
 from fedsec.inspectors.public import PublicData
-from fedsec.inspectors.repair import Found, Repairer
+from fedsec.inspectors.repair import Repairer
+from fedsec.inspectors.search import Found, TriggerSearch
 from fedsec.inspectors.shadows import ShadowMaker
 from fedsec.inspectors.watch import Watch, WatchOptions
 from fedsec.strategies.gancrop import Repair
@@ -24,15 +25,19 @@ from fedsec.strategies.inspecting import Arrays, Findings, Inspected
 from fedsec.training.classifier import TrainingSettings
 from fedsec.training.threads import one_thread
 
+log = logging.getLogger(__name__)
+
 CANDIDATES = 0.25
 """Share of a round's models, the most suspicious, from whose average a trigger is recovered at least."""
 
 SEVERAL, TENTH = 3, 0.1
 """Suspects who do not carry the trigger that stands out, and the share of the models that they must be, to be searched
-for one of their own: a few clean ones pass the threshold of the detector, and the search takes seconds."""
+for one of their own: a few clean ones pass the threshold of the detector, and the search takes seconds. Where it calls
+less than that share of the models, nobody's trigger could have its support, and searches that find nothing rest."""
 
-WARM = 5
-"""A recovery that goes on from an earlier one takes 1 / WARM of its steps."""
+MANY = 0.2
+"""Share of the models that the detector must call for a search that finds nothing to go on for as many steps again: so
+many it seldom calls for nothing, and a faint pattern over the whole image needs them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,14 @@ class GancropOptions:
     repair: Repair = "average"
 
 
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Suspects (n,) that are repaired together, and what was recovered from them, if it was already."""
+
+    chosen: BoolVector
+    found: Found | None
+
+
 class GancropInspector:
     """Tells poisoned models by their updates, repairs them, and averages the others with what was repaired.
 
@@ -67,9 +80,8 @@ class GancropInspector:
         self.options = options or GancropOptions()
         self.public = public
         self.watch = Watch(ShadowMaker(public, settings), self.options.watch)
-        recovery = self.options.recovery
-        warm = max(1, recovery.steps // WARM)
-        self.repairer = Repairer(public, recovery, self.options.unlearning, warm)
+        self.search = TriggerSearch(public, self.options.recovery)
+        self.repairer = Repairer(public, self.options.unlearning)
 
     def inspect(self, seen: Inspected, rng: np.random.Generator) -> Findings:
         """Return the average of the models judged clean and of the repaired ones."""
@@ -78,12 +90,12 @@ class GancropInspector:
 
     def state(self) -> dict[str, NDArray[np.generic]]:
         """Return the detector, what it learned from, and the generator of triggers."""
-        return self.watch.state() | self.repairer.state()
+        return self.watch.state() | self.search.state()
 
     def load_state(self, state: Mapping[str, NDArray[np.generic]]) -> None:
         """Take back what :meth:`state` returned."""
         self.watch.load_state(state)
-        self.repairer.load_state(state)
+        self.search.load_state(state)
 
     def _inspect(self, seen: Inspected, rng: np.random.Generator) -> Findings:
         clock = [time.perf_counter()]
@@ -94,11 +106,7 @@ class GancropInspector:
         averages, carriers = Averages.of(seen), Carriers(self.public, seen)
         ranking, _ = self._with_carriers(carriers, told)
         trusted = averages.model(least_suspicious(ranking))
-        chosen = candidates(ranking)
-        found = None
-        if chosen.any() and self.options.repair != "none":
-            suspect = averages.model(averages.quiet(chosen), ALIKE)
-            found = self._find(suspect, trusted, carriers, told, rng)
+        found = self._found(averages, ranking, trusted, carriers, told, rng)
         clock.append(time.perf_counter())
         scores, carried = self._with_carriers(carriers, told)
         suspects = scores > 0.0
@@ -112,26 +120,43 @@ class GancropInspector:
         report["repairs"] = [repair.report for repair in repairs]
         report["searches"] = [search.report for search in searches]
         report["support"] = found.support if found else None
-        left = suspects & ~np.any([np.zeros_like(suspects), *(repair.chosen for repair in repairs)], axis=0)
+        used = [repair.chosen for repair in repairs if repair.arrays is not None]
+        left = suspects & ~np.any([np.zeros_like(suspects), *used], axis=0)
         report["left_out"] = [int(node) for node in seen.updates.node_ids[left]]
-        return _findings(averages, scores, suspects, repairs, report)
+        if about.get("trained") is False:
+            log.warning("GANcrop suspects nobody: too few backdoors take on this model to train its detector from.")
+        return aggregate(averages, scores, suspects, repairs, report)
 
-    def _find(
-        self, suspect: Arrays, trusted: Arrays, carriers: Carriers, told: Vector, rng: np.random.Generator
-    ) -> Found:
-        """Return what is recovered from the average of suspects.
+    def _found(
+        self,
+        averages: Averages,
+        ranking: Vector,
+        trusted: Arrays,
+        carriers: Carriers,
+        told: Vector,
+        rng: np.random.Generator,
+    ) -> Found | None:
+        """Return what is recovered from the average of the most suspicious, ``None`` where nothing is searched.
 
         A trigger of whose carriers the detector calls less than a quarter is taken for a natural one. Once it has
-        called so many, that is remembered: later they may learn to hide from it, but not from their trigger.
+        called so many, that is remembered: later they may learn to hide from it, but not from their trigger. One that
+        nobody carries does not take the place of one that is remembered so.
         """
-        earlier = self.repairer.known if self.repairer.supported else None
-        found = self.repairer.find(suspect, trusted, _generator(rng))
-        trigger = _outstanding(found)
-        speaks = None if trigger is None else support(carriers.lifts(trigger), told)
-        if speaks is not None and speaks >= SUSPECTED:
-            self.repairer.supported = True
-        if speaks is not None and not self.repairer.supported:
-            self.repairer.dismiss(earlier)
+        chosen, called = candidates(ranking), float((told > 0.0).mean())
+        if self.options.repair == "none" or not chosen.any():
+            return None
+        if self.options.repair == "average" and called < TENTH and self.search.rests():
+            return None
+        earlier = self.search.known if self.search.supported else None
+        suspect = averages.model(averages.quiet(chosen), ALIKE)
+        found = self.search.find(suspect, trusted, _generator(rng), thorough=called >= MANY)
+        if found.outstanding is None:
+            return found
+        lifts = carriers.lifts(found.outstanding)
+        speaks = support(lifts, told)
+        self.search.supported |= has_support(lifts, told)
+        if not self.search.supported and (speaks is not None or earlier is not None):
+            self.search.dismiss(earlier)
             found = found.without_target()
         return replace(found, support=speaks)
 
@@ -139,10 +164,10 @@ class GancropInspector:
         """Return the scores, above 0 for those too whose models the last trigger that stood out works on, if it had the
         detector's support; and by how many points it does, empty without one.
         """
-        if self.repairer.known is None:
+        if self.search.known is None:
             return scores, np.empty(0)
-        found = carriers.lifts(self.repairer.known)
-        return np.maximum(scores, (found - bound(found)) / 100.0) if self.repairer.supported else scores, found
+        found = carriers.lifts(self.search.known)
+        return np.maximum(scores, (found - bound(found)) / 100.0) if self.search.supported else scores, found
 
     def _groups(
         self,
@@ -152,7 +177,7 @@ class GancropInspector:
         found: Found | None,
         trusted: Arrays,
         rng: np.random.Generator,
-    ) -> tuple[list["_Group"], list[Found]]:
+    ) -> tuple[list[_Group], list[Found]]:
         """Return who is repaired together, with what was recovered from them, and the searches that repair nobody.
 
         Where a trigger stands out, natural or not, suspects that do not carry it were called by the detector alone.
@@ -164,23 +189,23 @@ class GancropInspector:
         explained = suspects
         if self.options.repair == "average" and found.natural is not None:
             explained = np.zeros_like(suspects)
-        elif self.options.repair == "average" and _outstanding(found) is not None:
+        elif self.options.repair == "average" and found.outstanding is not None:
             explained = suspects & carry(carried)
         others = suspects & ~explained
         groups, idle = ([_Group(averages.quiet(explained), found)], []) if explained.any() else ([], [found])
         if others.sum() >= max(SEVERAL, TENTH * len(others)):
-            fresh = Repairer(self.public, self.options.recovery, self.options.unlearning, self.options.recovery.steps)
+            fresh = TriggerSearch(self.public, self.options.recovery)
             others = averages.quiet(others)
             other = fresh.find(averages.model(others, ALIKE), trusted, _generator(rng))
-            if _outstanding(other) is not None:
+            if other.outstanding is not None:
                 groups.append(_Group(others, other))
             else:
                 idle.append(other)
         return groups, idle
 
     def _repairs(
-        self, averages: Averages, groups: list["_Group"], trusted: Arrays, rng: np.random.Generator
-    ) -> list["_Repair"]:
+        self, averages: Averages, groups: list[_Group], trusted: Arrays, rng: np.random.Generator
+    ) -> list[GroupRepair]:
         if self.options.repair == "each":
             rows = [row for group in groups for row in np.flatnonzero(group.chosen)]
             groups = [_Group(np.arange(len(averages.lengths)) == row, None) for row in rows]
@@ -188,30 +213,12 @@ class GancropInspector:
         for group in groups:
             model = averages.model(group.chosen, ALIKE)
             # What one suspect alone is searched for is not what the round is remembered for.
-            found = group.found or self.repairer.apart().find(model, trusted, _generator(rng))
+            found = group.found or self.search.apart().find(model, trusted, _generator(rng))
             repaired = self.repairer.repair(model, found, _generator(rng))
             clients = [int(node) for node in averages.seen.updates.node_ids[group.chosen]]
             report = repaired.report | {"clients": clients}
-            repairs.append(_Repair(group.chosen, repaired.arrays, report, _outstanding(found)))
+            repairs.append(GroupRepair(group.chosen, repaired.arrays, report, found.outstanding))
         return repairs
-
-
-@dataclass(frozen=True, slots=True)
-class _Group:
-    """Suspects (n,) that are repaired together, and what was recovered from them, if it was already."""
-
-    chosen: BoolVector
-    found: Found | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Repair:
-    """A repaired model, which clients (n,) it stands for, and the trigger that stood out in it, if one did."""
-
-    chosen: BoolVector
-    arrays: Arrays | None
-    report: dict[str, Any]
-    trigger: RecoveredTrigger | None
 
 
 def candidates(scores: Vector) -> BoolVector:
@@ -236,58 +243,9 @@ def least_suspicious(scores: Vector) -> BoolVector:
     return chosen
 
 
-def _outstanding(found: Found) -> RecoveredTrigger | None:
-    """Return the trigger that stands out in what was found, if one does."""
-    return None if found.recovery is None else found.recovery.outstanding
-
-
 def _generator(rng: np.random.Generator) -> torch.Generator:
     return torch.Generator().manual_seed(int(rng.integers(2**63 - 1)))
 
 
-def _findings(
-    averages: Averages,
-    scores: Vector,
-    suspects: BoolVector,
-    repairs: list[_Repair],
-    report: dict[str, Any],
-) -> Findings:
-    """Return the average of the models judged clean and of the repaired ones, each of these for as many clients as it
-    stands for.
-    """
-    seen, clean = averages.seen, ~suspects
-    used = [repair for repair in repairs if repair.arrays is not None]
-    counts = [int(repair.chosen.sum()) for repair in used]
-    total = max(1, int(clean.sum()) + sum(counts))
-    benign, weights = averages.change(clean), averages.shares(clean) * (clean.sum() / total)
-    mended = [seen.layout.change(repair.arrays) for repair in used if repair.arrays is not None]
-    delta = benign * np.float32(clean.sum() / total)
-    for change, count in zip(mended, counts, strict=True):
-        delta += change * np.float32(count / total)
-    models: dict[str, Arrays] = {}
-    if clean.any():
-        models["benign"] = seen.rebuild(benign, clean)
-    behind = clean if clean.any() else np.any([clean, *(repair.chosen for repair in used)], axis=0)
-    if mended:
-        repaired = np.average(mended, axis=0, weights=counts).astype(np.float32)
-        models["repaired"] = seen.rebuild(repaired, np.any([repair.chosen for repair in used], axis=0))
-    triggers: dict[int, RecoveredTrigger] = {}
-    for repair in repairs:
-        if repair.trigger is not None:
-            triggers.setdefault(repair.trigger.target, repair.trigger)
-    named = {"trigger" if place == 0 else f"trigger-{place + 1}": one for place, one in enumerate(triggers.values())}
-    images = {name: picture(trigger) for name, trigger in named.items()}
-    masks = {name: trigger.mask for name, trigger in named.items()}
-    return Findings(Verdict(delta, weights, scores), report, models, images, masks, behind)
-
-
 def _by_client(seen: Inspected, values: Vector) -> dict[str, float]:
     return {str(int(node)): round(float(value), 3) for node, value in zip(seen.updates.node_ids, values, strict=False)}
-
-
-def picture(trigger: RecoveredTrigger) -> NDArray[np.uint8]:
-    """Return a trigger as a picture (H, 2 W, 3): its mask, and what it shows where the mask is."""
-    mask = np.repeat(trigger.mask[None], 3, axis=0)
-    pattern = np.broadcast_to(trigger.pattern, mask.shape)
-    both = np.concatenate([mask, mask * pattern], axis=2)
-    return np.asarray(np.rint(255.0 * both.transpose(1, 2, 0)), np.uint8)

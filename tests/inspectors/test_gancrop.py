@@ -159,9 +159,9 @@ def test_an_honest_suspect_that_is_repaired_by_itself_does_not_make_the_trigger_
     inspector = told([9, 10, 11], replace(OPTIONS, repair="each"))
     findings = inspected(inspector, round_of(models))
     assert [repair["target"] for repair in findings.report["repairs"]] == [TARGET, TARGET, None]
-    assert inspector.repairer.known is not None
-    assert inspector.repairer.known.target == TARGET
-    assert inspector.repairer.maker is not None
+    assert inspector.search.known is not None
+    assert inspector.search.known.target == TARGET
+    assert inspector.search.maker is not None
 
 
 def test_suspects_can_be_left_out() -> None:

@@ -29,7 +29,7 @@ def test_a_trigger_of_whose_carriers_the_detector_says_nothing_is_a_natural_one_
     assert findings.report["support"] == 0.0
     [search] = findings.report["searches"]
     assert (search["target"], search["natural"]) == (None, TARGET)
-    assert inspector.repairer.known is inspector.repairer.maker is None
+    assert inspector.search.known is inspector.search.maker is None
     np.testing.assert_allclose(findings.verdict.weights, 0.1)
     assert json.loads(json.dumps(findings.report)) == findings.report
 
@@ -51,7 +51,7 @@ def test_a_trigger_that_the_detector_knew_once_is_not_forgotten_when_it_does_so_
     assert [repair["target"] for repair in first.report["repairs"]] == [TARGET]
     assert first.report["support"] == 0.25
     again = told([], OPTIONS, UNSUPPORTED)
-    again.repairer.load_state(inspector.repairer.state())
+    again.search.load_state(inspector.search.state())
     second = inspected(again, ten(arrays_of(True), 100), 1)
     assert second.report["support"] == 0.0
     assert [repair["target"] for repair in second.report["repairs"]] == [TARGET]
@@ -61,15 +61,15 @@ def test_a_trigger_that_the_detector_knew_once_is_not_forgotten_when_it_does_so_
 def test_a_natural_trigger_of_another_class_does_not_take_the_place_of_one_that_the_detector_knew() -> None:
     inspector, planted = told([], OPTIONS, [-2.0] * 8 + [-1.0, -1.0, -3.0, -3.0]), arrays_of(True)
     mask, pattern = TRIGGER.mask.astype(np.float32), TRIGGER.pattern
-    inspector.repairer.known, inspector.repairer.supported = RecoveredTrigger(TARGET, mask, pattern, 100.0), True
+    inspector.search.known, inspector.search.supported = RecoveredTrigger(TARGET, mask, pattern, 100.0), True
     clean, other = arrays_of(False), get_arrays(trained_otherwise().network)
     models = [*(moved(clean, n) for n in range(6)), moved(planted, 7), moved(planted, 8)]
     findings = inspected(inspector, round_of([*models, *(moved(other, n) for n in range(20, 24))]))
     assert findings.report["suspects"] == 2
     assert not findings.verdict.weights[6:8].any()
     assert findings.verdict.weights[8:].all()
-    assert inspector.repairer.known is not None
-    assert (inspector.repairer.known.target, inspector.repairer.supported) == (TARGET, True)
+    assert inspector.search.known is not None
+    assert (inspector.search.known.target, inspector.search.supported) == (TARGET, True)
 
 
 @pytest.mark.parametrize(("supported", "support", "suspects"), [(False, None, 0), (True, 0.0, 5)])
@@ -78,7 +78,7 @@ def test_where_nothing_can_be_searched_a_trigger_without_support_accuses_nobody(
 ) -> None:
     inspector = told([], OPTIONS, [-2.0] * 7 + [-3.0] * 5 + [-1.0] * 4)
     mask, pattern = TRIGGER.mask.astype(np.float32), TRIGGER.pattern
-    inspector.repairer.known, inspector.repairer.supported = RecoveredTrigger(TARGET, mask, pattern, 100.0), supported
+    inspector.search.known, inspector.search.supported = RecoveredTrigger(TARGET, mask, pattern, 100.0), supported
     clean, planted, constant = arrays_of(False), arrays_of(True), {**arrays_of(False)}
     constant["fc3.bias"] = np.where(np.arange(10) == 3, np.float32(1e4), np.float32(0.0))
     models = [*(moved(clean, n) for n in range(7)), *(moved(planted, n) for n in range(20, 25))]
@@ -88,8 +88,8 @@ def test_where_nothing_can_be_searched_a_trigger_without_support_accuses_nobody(
 
 def test_a_checkpoint_that_does_not_say_whether_a_trigger_had_support_is_refused() -> None:
     inspector = told([])
-    inspector.repairer.known = RecoveredTrigger(TARGET, TRIGGER.mask.astype(np.float32), TRIGGER.pattern, 100.0)
-    state = inspector.repairer.state()
-    inspector.repairer.load_state(state)
+    inspector.search.known = RecoveredTrigger(TARGET, TRIGGER.mask.astype(np.float32), TRIGGER.pattern, 100.0)
+    state = inspector.search.state()
+    inspector.search.load_state(state)
     with pytest.raises(ValueError, match=r"keeps \['known.supported'\] of a trigger"):
-        inspector.repairer.load_state({name: array for name, array in state.items() if "supported" not in name})
+        inspector.search.load_state({name: array for name, array in state.items() if "supported" not in name})
