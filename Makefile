@@ -25,7 +25,7 @@ demo: $(VENV)/installed ## attack ten clients, defend them five ways, show what 
 
 test: $(VENV)/installed ## run all tests, some of them with real deployments
 	$(BIN)/python -m pytest -n 2 -m "not slow"
-	$(BIN)/python -m pytest -m slow --durations 25
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow --durations 25
 
 test-fast: $(VENV)/installed ## run the tests that need no Ray and no SuperLink
 	$(BIN)/python -m pytest -n 2 -m "not slow"

@@ -22,7 +22,8 @@ class Gancrop(InspectingStrategy):
         repair: the models called poisoned are repaired as their ``"average"``, or ``"each"`` (the paper's words), or
             left out, ``"none"``.
         false_alarms: share of clean models that may be called poisoned.
-        recovery_steps: steps of the generator of triggers in the first recovery; later ones go on from it.
+        recovery_steps: steps of the generator of triggers in the first recovery, and as many again where it finds
+            nothing and the detector calls a fifth of the models; later ones go on from it.
         unlearning_epochs: passes over the public images.
         **options: see :class:`RobustStrategy`.
     """
