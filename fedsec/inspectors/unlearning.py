@@ -5,7 +5,7 @@ import torch
 from numpy.typing import NDArray
 
 from fedsec.defenses.gancrop.trigger import RecoveredTrigger, as_bytes
-from fedsec.defenses.gancrop.unlearning import UnlearningOptions, unlearn
+from fedsec.defenses.gancrop.unlearning import UnlearningOptions, steps_of, unlearn
 from fedsec.inspectors.public import Arrays, PublicData
 from fedsec.training.batches import values_of_bytes
 
@@ -45,12 +45,10 @@ def unlearned(
     total = 0.0
     for epoch in range(options.epochs):
         total = 0.0
-        batches = torch.split(torch.randperm(len(labels), generator=generator), options.batch_size)
-        for place, chosen in enumerate(batches):
-            trained.set_rate(options.rate_at(epoch, place / len(batches)))
-            batch, count = chosen.clone(), round(options.share * len(chosen))
-            if triggers and count:
-                batch[:count] += len(labels) * (1 + torch.randint(len(triggers), (count,), generator=generator))
+        for rate, chosen, which in steps_of(epoch, len(labels), len(triggers), options, generator):
+            trained.set_rate(rate)
+            batch = chosen.clone()
+            batch[: len(which)] += len(labels) * (1 + which)  # the copies with one trigger follow those with another
             total += trained.step(batch.numpy())
     weights = trained.weights()
     return {name: weights[name] for name in arrays}, total / len(labels)

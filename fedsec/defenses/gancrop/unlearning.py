@@ -3,8 +3,9 @@
 The trigger is stamped on clean images, which keep their true labels, and the suspect model is trained on them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -37,6 +38,31 @@ class UnlearningOptions:
         return self.learning_rate * (1.0 - (epoch + part) / self.epochs)
 
 
+class Step(NamedTuple):
+    """One step of an epoch.
+
+    Attributes:
+        rate: of SGD.
+        chosen: (B,) the images.
+        which: (b,) the triggers that the first b of them are stamped with.
+    """
+
+    rate: float
+    chosen: torch.Tensor
+    which: torch.Tensor
+
+
+def steps_of(
+    epoch: int, images: int, triggers: int, options: UnlearningOptions, generator: torch.Generator
+) -> Iterator[Step]:
+    """Yield the steps of an epoch over so many images, some of them stamped with one of so many triggers."""
+    batches = torch.split(torch.randperm(images, generator=generator), options.batch_size)
+    for place, chosen in enumerate(batches):
+        count = round(options.share * len(chosen)) if triggers else 0
+        which = torch.randint(triggers, (count,), generator=generator) if count else torch.empty(0, dtype=torch.long)
+        yield Step(options.rate_at(epoch, place / len(batches)), chosen, which)
+
+
 def unlearn(
     network: nn.Module,
     images: torch.Tensor,
@@ -65,13 +91,11 @@ def unlearn(
     total = 0.0
     for epoch in range(options.epochs):
         total = 0.0
-        batches = torch.split(torch.randperm(len(labels), generator=generator), options.batch_size)
-        for place, chosen in enumerate(batches):
-            optimiser.param_groups[0]["lr"] = options.rate_at(epoch, place / len(batches))
-            batch, count = images[chosen.to(device)], round(options.share * len(chosen))
-            if masks is not None and patterns is not None and count:
-                which = torch.randint(len(masks), (count,), generator=generator).to(device)
-                batch[:count] = stamp(batch[:count], masks[which][:, None], patterns[which])
+        for rate, chosen, which in steps_of(epoch, len(labels), len(triggers), options, generator):
+            optimiser.param_groups[0]["lr"] = rate
+            batch, placed = images[chosen.to(device)], which.to(device)
+            if masks is not None and patterns is not None:
+                batch[: len(placed)] = stamp(batch[: len(placed)], masks[placed][:, None], patterns[placed])
             optimiser.zero_grad(set_to_none=True)
             loss = F.cross_entropy(network(batch), labels[chosen.to(device)])
             loss.backward()  # type: ignore[no-untyped-call]
