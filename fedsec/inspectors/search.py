@@ -84,7 +84,7 @@ class TriggerSearch:
         known: the trigger that stood out last time.
         supported: whether the detector has ever called enough of those who carry a trigger of its class.
         narrow: how many recoveries in a row tried only its class, or it alone.
-        fruitless: how many searches in a row named no class.
+        fruitless: how many searches in a row named no class, or one whose trigger was dismissed.
         rested: rounds since the last of these in which nothing was searched.
     """
 
@@ -119,6 +119,8 @@ class TriggerSearch:
         """
         if problem := self.judge.hopeless(suspect):
             return Found(None, {"outcome": f"left out: {problem}"})
+        if self.known is not None:  # and nobody dismissed it
+            self.fruitless = 0
         refined = REFINED <= self.narrow < NARROW
         recovery = self._recalled(suspect, trusted, 100.0 * self.options.wanted) if refined else None
         steps = 0
@@ -131,7 +133,7 @@ class TriggerSearch:
             recovery = self._recalled(suspect, trusted) or recovery
         before, self.known = self.known, None if recovery is None else recovery.outstanding
         self.supported &= before is not None and self.known is not None and before.target == self.known.target
-        self.fruitless, self.rested = 0 if self.known else self.fruitless + 1, 0
+        self.fruitless, self.rested = self.fruitless + (self.known is None), 0
         if recovery is None:
             return Found(None, report | {"outcome": "left out: the recovery did not converge"})
         return Found(recovery, report | described(recovery), self.judge.accuracy(trusted))
@@ -139,7 +141,7 @@ class TriggerSearch:
     def dismiss(self, earlier: RecoveredTrigger | None) -> None:
         """Forget the trigger that stands out, for it is a natural one, and remember the ``earlier`` one, if any."""
         self.known, self.supported, self.maker, self.narrow = earlier, earlier is not None, None, 0
-        self.fruitless = 0 if earlier else self.fruitless + 1
+        self.fruitless += earlier is None
 
     def apart(self) -> "TriggerSearch":
         """Return one that goes on from here, and leaves this one as it is."""
