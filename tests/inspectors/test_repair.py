@@ -7,19 +7,18 @@ import pytest
 import torch
 
 from fedsec.defenses.gancrop.recovery import Recovery, RecoveryOptions
-from fedsec.defenses.gancrop.trigger import RecoveredTrigger
 from fedsec.defenses.gancrop.unlearning import UnlearningOptions
 from fedsec.inspectors.public import PublicData
 from fedsec.inspectors.repair import MOST_LEFT, MOST_LOST, Repaired, Repairer, outcome_of
 from fedsec.inspectors.search import NARROW, Found, TriggerSearch
 from fedsec.strategies.inspecting import Arrays
-from tests.backdoored import TARGET, TRIGGER, measured, public, trained
+from tests.backdoored import TARGET, measured, public, trained
 from tests.inspectors.rounds import arrays_of
+from tests.inspectors.scripted import PLANTED
 
 RECOVERY = RecoveryOptions(steps=300, batch_size=8)
 QUICK = RecoveryOptions(steps=3, batch_size=4)
 UNLEARNING = UnlearningOptions(epochs=4)
-PLANTED = RecoveredTrigger(TARGET, TRIGGER.mask.astype(np.float32), TRIGGER.pattern, 99.0, 5.0)
 FOUND = Found(Recovery((PLANTED,), np.zeros(1), TARGET), {"target": TARGET}, 99.0)
 
 

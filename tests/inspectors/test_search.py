@@ -8,40 +8,17 @@ import numpy as np
 import pytest
 import torch
 
-from fedsec.defenses.gancrop.recovery import Recovery, RecoveryOptions
+from fedsec.defenses.gancrop.recovery import RecoveryOptions
 from fedsec.defenses.gancrop.trigger import RecoveredTrigger
 from fedsec.inspectors.search import KNOWN, LONGEST_REST, NARROW, QUIET, REFINED, Found, TriggerSearch
 from fedsec.strategies.inspecting import Arrays
-from tests.backdoored import TARGET, TRIGGER, public
+from tests.backdoored import TARGET, public
 from tests.inspectors.rounds import arrays_of
+from tests.inspectors.scripted import PLANTED, scripted
 
 RECOVERY = RecoveryOptions(steps=300, batch_size=8)
 QUICK = RecoveryOptions(steps=3, batch_size=4)
 WARM = 20
-PLANTED = RecoveredTrigger(TARGET, TRIGGER.mask.astype(np.float32), TRIGGER.pattern, 99.0, 5.0)
-NATURAL = tuple(replace(PLANTED, target=label, success=10.0) for label in range(10) if label != TARGET)
-
-
-class Script:
-    """Takes the place of the recovery: says in turn whether the planted trigger is found, the last for ever."""
-
-    def __init__(self, *answers: bool) -> None:
-        self.answers = answers
-        self.calls: list[tuple[int, int | None]] = []  # steps, and the class that was to be tried alone
-        self.makers: list[Any] = []
-
-    def __call__(self, network: Any, images: Any, labels: Any, maker: Any, options: RecoveryOptions, *rest: Any) -> Any:
-        found = self.answers[min(len(self.calls), len(self.answers) - 1)]
-        self.calls.append((options.steps, rest[-1]))
-        self.makers.append(maker)
-        triggers = (PLANTED, *NATURAL) if rest[-1] is None else (PLANTED,)
-        return Recovery(triggers, np.zeros(len(triggers)), TARGET if found else None)
-
-
-def scripted(patch: pytest.MonkeyPatch, *answers: bool) -> Script:
-    script = Script(*answers)
-    patch.setattr("fedsec.inspectors.search.recover", script)
-    return script
 
 
 def searching(recovery: RecoveryOptions = QUICK) -> TriggerSearch:
@@ -147,7 +124,7 @@ def test_a_search_apart_goes_on_from_there_and_leaves_the_first_as_it_was() -> N
 def test_where_the_same_class_stands_out_again_no_other_is_tried_but_for_every_tenth_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    scripted(monkeypatch, True)
+    scripted(monkeypatch, PLANTED)
     one = searching(RECOVERY)
     reports = [find(one).report for _ in range(NARROW + 3)]
     assert {report["target"] for report in reports} == {TARGET}
@@ -212,11 +189,10 @@ def searched(one: TriggerSearch, rounds: range) -> list[int]:
 
 
 def test_searches_that_find_nothing_rest_longer_and_longer(monkeypatch: pytest.MonkeyPatch) -> None:
-    script, one = scripted(monkeypatch, False), searching()
+    script, one = scripted(monkeypatch, None), searching()
     assert searched(one, range(1, 19)) == [1, 3, 6, 10, 14, 18]
-    assert (
-        script.calls == [(QUICK.steps, None)] * 6
-    )  # each from the start: where nothing was found, it would not come away
+    assert script.calls == [(QUICK.steps, None)] * 6
+    # Each began anew: from where nothing was found it would not come away.
     assert len(set(map(id, script.makers))) == 6
     assert LONGEST_REST == 3
 
@@ -225,7 +201,7 @@ def test_searches_that_find_nothing_rest_longer_and_longer(monkeypatch: pytest.M
 def test_a_search_that_rests_goes_on_after_a_stop_as_it_would_have(
     rounds: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scripted(monkeypatch, False)
+    scripted(monkeypatch, None)
     one, other = searching(), searching()
     searched(one, range(1, rounds + 1))
     other.load_state({name: array.copy() for name, array in one.state().items()})
@@ -235,7 +211,7 @@ def test_a_search_that_rests_goes_on_after_a_stop_as_it_would_have(
 
 
 def test_a_known_trigger_never_rests(monkeypatch: pytest.MonkeyPatch) -> None:
-    script, one = scripted(monkeypatch, False, False, True), searching()
+    script, one = scripted(monkeypatch, None, None, PLANTED), searching()
     assert searched(one, range(1, 20)) == [1, 3, *range(6, 20)]
     assert (one.fruitless, one.rested) == (0, 0)
     assert len(script.calls) < 16  # a refined one that still works as wanted is tried as it is
@@ -244,7 +220,7 @@ def test_a_known_trigger_never_rests(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_is_dismissed_was_found_in_vain_but_for_an_earlier_trigger(monkeypatch: pytest.MonkeyPatch) -> None:
-    scripted(monkeypatch, True)
+    scripted(monkeypatch, PLANTED)
     one = searching()
     find(one)
     assert (one.fruitless, one.rests()) == (0, False)
@@ -257,7 +233,7 @@ def test_what_is_dismissed_was_found_in_vain_but_for_an_earlier_trigger(monkeypa
 
 
 def test_a_suspect_that_is_no_use_says_nothing_about_what_can_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    script, one = scripted(monkeypatch, False), searching()
+    script, one = scripted(monkeypatch, None), searching()
     find(one)
     assert one.rests()
     before = one.fruitless, one.rested
@@ -269,15 +245,19 @@ def test_a_suspect_that_is_no_use_says_nothing_about_what_can_be_found(monkeypat
 @pytest.mark.parametrize(
     ("answers", "thorough", "calls", "target"),
     [
-        ((False, True), True, 2, TARGET),
-        ((False, True), False, 1, None),
-        ((True,), True, 1, TARGET),
-        ((False,), True, 2, None),
+        ((None, PLANTED), True, 2, TARGET),
+        ((None, PLANTED), False, 1, None),
+        ((PLANTED,), True, 1, TARGET),
+        ((None,), True, 2, None),
     ],
     ids=["found the second time", "not thorough", "found at once", "never found"],
 )
 def test_a_thorough_search_goes_on_once_where_it_finds_nothing(
-    answers: tuple[bool, ...], thorough: bool, calls: int, target: int | None, monkeypatch: pytest.MonkeyPatch
+    answers: tuple[RecoveredTrigger | None, ...],
+    thorough: bool,
+    calls: int,
+    target: int | None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     script, one = scripted(monkeypatch, *answers), searching(RECOVERY)
     found = find(one, thorough=thorough)
@@ -291,7 +271,7 @@ def test_a_thorough_search_goes_on_once_where_it_finds_nothing(
 def test_a_thorough_search_counts_the_steps_for_the_class_that_stood_out_before(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    script, one = scripted(monkeypatch, True, False, False, True), searching(RECOVERY)
+    script, one = scripted(monkeypatch, PLANTED, None, None, PLANTED), searching(RECOVERY)
     find(one)
     assert find(one, thorough=True).report["steps"] == WARM + 2 * RECOVERY.steps
     assert script.calls == [(300, None), (WARM, TARGET), (300, None), (300, None)]
