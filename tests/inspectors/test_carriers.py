@@ -8,7 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedsec.defenses.gancrop.trigger import RecoveredTrigger
-from fedsec.inspectors.carriers import ABOVE, FIRED, TRIED, Carriers, bound, carry, support
+from fedsec.inspectors.carriers import (
+    ABOVE,
+    FIRED,
+    SUSPECTED,
+    TRIED,
+    WITNESSES,
+    Carriers,
+    bound,
+    carry,
+    has_support,
+    support,
+)
 from tests.backdoored import TARGET, TRIGGER, public
 from tests.inspectors.rounds import arrays_of, moved, round_of
 
@@ -87,3 +98,50 @@ def test_support_is_as_a_slow_count_has_it_and_does_not_hang_on_the_order(models
     measured = support(found, told)
     assert measured == support(found[::-1], told[::-1])
     assert measured == (sum(score > 0.0 for score in carriers) / len(carriers) if carriers else None)
+
+
+@pytest.mark.parametrize(
+    ("models", "carrying", "called", "supported"),
+    [
+        (40, 1, 1, False),
+        (40, 2, 1, False),
+        (40, 2, 2, True),
+        (40, 8, 2, True),
+        (40, 9, 2, False),
+        (40, 12, 3, True),
+        (41, 2, 2, False),
+        (10, 1, 1, True),
+        (10, 4, 1, True),
+        (10, 4, 0, False),
+        (10, 0, 0, False),
+        (20, 1, 1, True),
+        (21, 1, 1, False),
+        (2, 1, 1, True),
+    ],
+)
+@pytest.mark.parametrize("others", [-1.0, 1.0], ids=["others are not called", "all others are called"])
+def test_a_trigger_has_support_by_a_quarter_of_its_carriers_and_a_twentieth_of_the_models(
+    models: int, carrying: int, called: int, supported: bool, others: float
+) -> None:
+    rows = np.arange(models)
+    lifts, told = (
+        np.where(rows < carrying, 90.0, 0.0),
+        np.where(rows < called, 1.0, np.where(rows < carrying, -1.0, others)),
+    )
+    assert has_support(lifts, told) is supported
+    assert has_support(lifts[::-1], told[::-1]) is supported
+    assert (SUSPECTED, WITNESSES) == (0.25, 0.05)
+
+
+def test_a_score_of_0_is_no_call_and_speaks_for_nothing() -> None:
+    assert has_support(np.array([90.0, 90.0, 0.0, 0.0, 0.0]), np.zeros(5)) is False
+
+
+@given(st.lists(st.tuples(st.floats(0.0, 100.0), st.floats(-5.0, 5.0)), min_size=1, max_size=60))
+def test_whatever_has_support_has_a_quarter_of_its_carriers_called_and_enough_of_them(
+    models: list[tuple[float, float]],
+) -> None:
+    found, told = np.array(models).T
+    share, called = support(found, told), sum(lift >= bound(found) and score > 0.0 for lift, score in models)
+    expected = share is not None and share >= SUSPECTED and called >= max(1.0, WITNESSES * len(models))
+    assert has_support(found, told) is expected

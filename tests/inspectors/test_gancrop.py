@@ -5,17 +5,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from fedsec.defenses.gancrop.trigger import overlap
+from fedsec.defenses.gancrop.unlearning import UnlearningOptions
 from fedsec.defenses.updates import OptionError
-from fedsec.inspectors.gancrop import SEVERAL, candidates, least_suspicious
+from fedsec.inspectors.gancrop import SEVERAL
 from fedsec.strategies.gancrop import Gancrop
 from fedsec.strategies.inspecting import Arrays, Findings, Inspected
 from fedsec.training.parameters import get_arrays
 from tests.backdoored import OTHER_TARGET, OTHER_TRIGGER, TARGET, TRIGGER, measured, network, public, trained_otherwise
 from tests.inspectors.rounds import arrays_of, moved, round_of
+from tests.inspectors.scripted import PLANTED, scripted
 from tests.inspectors.told import OPTIONS, QUICK, inspected, told
 
 CROSSED = {"trigger": OTHER_TRIGGER, "trigger-2": TRIGGER}
@@ -180,12 +180,54 @@ def test_everybody_suspected_and_left_out_leaves_the_model_as_it_was() -> None:
     assert findings.models == {}
 
 
-def test_everybody_suspected_is_repaired_or_the_model_stays() -> None:
+def test_everybody_suspected_without_a_trigger_leaves_the_model_as_it_was() -> None:
     seen = mixed_round()
     findings = inspected(told([0, 1, 2, 3, 4]), seen)
     [repair] = findings.report["repairs"]
+    assert repair["outcome"] == "left out: no trigger stands out"
     assert not findings.verdict.weights.any()
     assert bool(findings.verdict.delta.any()) == repair["outcome"].startswith("repaired") == bool(findings.models)
+
+
+def test_where_everybody_is_suspected_those_who_are_repaired_make_up_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    scripted(monkeypatch, PLANTED)
+    clean, bad = arrays_of(False), arrays_of(True)
+    seen = round_of([moved(clean, 0), moved(clean, 1), moved(bad, 8), moved(bad, 9)])
+    findings = inspected(told([0, 1, 2, 3], OPTIONS), seen)
+    [repair] = findings.report["repairs"]
+    assert (repair["outcome"], repair["clients"], findings.report["left_out"]) == ("repaired", [12, 13], [10, 11])
+    assert not findings.verdict.weights.any()
+    assert list(findings.models) == ["repaired"]
+    np.testing.assert_allclose(findings.verdict.delta, seen.layout.change(findings.models["repaired"]), atol=1e-6)
+    accuracy, success = accuracies(seen, findings)
+    assert success < 20.0
+    assert accuracy > 85.0
+
+
+def test_whoever_could_not_be_repaired_is_named_as_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    scripted(monkeypatch, PLANTED)
+    seen, fails = mixed_round(), replace(OPTIONS, unlearning=UnlearningOptions(learning_rate=1e30))
+    findings = inspected(told([3, 4], fails), seen)
+    [repair] = findings.report["repairs"]
+    assert (repair["target"], repair["outcome"]) == (TARGET, "left out: the unlearning did not converge")
+    assert repair["clients"] == findings.report["left_out"] == [13, 14]
+    np.testing.assert_allclose(findings.verdict.delta, mean(seen, [0, 1, 2]), atol=1e-6)
+    assert list(findings.models) == ["benign"]
+    assert inspected(told([3, 4], OPTIONS), seen).report["left_out"] == []
+
+
+@pytest.mark.parametrize(("about", "warnings"), [({"trained": False}, 1), ({"trained": True}, 0), ({}, 0)])
+def test_a_detector_that_has_too_little_to_learn_from_is_said_once_in_a_round(
+    about: dict[str, bool], warnings: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    inspector, seen = told([]), mixed_round()
+    monkeypatch.setattr(inspector.watch, "learn", lambda seen, rng: {"shadows": 0, **about})
+    for number in (1, 2):
+        report = inspected(inspector, seen).report
+        said = [record for record in caplog.records if "GANcrop suspects nobody" in record.getMessage()]
+        assert len(said) == number * warnings
+        assert all((one.name, one.levelname) == ("fedsec.inspectors.gancrop", "WARNING") for one in said)
+        assert {key: report[key] for key in about} == about
 
 
 @pytest.mark.parametrize("value", [1e6, 1e30])
@@ -196,6 +238,7 @@ def test_a_suspect_that_is_no_use_is_left_out_and_the_others_make_up_the_model(v
     findings = inspected(told([3]), seen)
     [repair] = findings.report["repairs"]
     assert repair["outcome"].startswith("left out: it ")
+    assert findings.report["left_out"] == repair["clients"] == [13]
     np.testing.assert_allclose(findings.verdict.delta, mean(seen, [0, 1, 2]), atol=1e-6)
     np.testing.assert_allclose(findings.verdict.weights, [1 / 3] * 3 + [0.0])
 
@@ -228,17 +271,3 @@ def test_options_that_make_no_sense_are_refused() -> None:
         with pytest.raises(OptionError, match=f"{option} must be") as raised:
             Gancrop(**{option: value})  # type: ignore[arg-type]
         assert raised.value.option == option
-
-
-@given(st.lists(st.floats(-5.0, 5.0), min_size=1, max_size=12).map(np.array))
-def test_a_trigger_is_recovered_from_the_most_suspicious_and_compared_with_the_least(scores: np.ndarray) -> None:
-    most, least = candidates(scores), least_suspicious(scores)
-    assert most[scores > 0.0].all()
-    assert least.sum() == (len(scores) + 1) // 2
-    if most.any() and not most.all():
-        assert scores[most].min() >= scores[~most].max()
-    assert scores[least].max() <= scores[~least].min(initial=np.inf)
-
-
-def test_without_a_detector_nobody_is_a_candidate() -> None:
-    assert not candidates(np.zeros(5)).any()

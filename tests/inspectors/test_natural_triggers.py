@@ -1,16 +1,17 @@
 """Triggers that stand out and that nobody planted: the detector calls hardly anybody who carries them."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from fedsec.defenses.gancrop.trigger import RecoveredTrigger
 from fedsec.inspectors.gancrop import SEVERAL
 from fedsec.strategies.inspecting import Arrays, Inspected
 from fedsec.training.parameters import get_arrays
-from tests.backdoored import OTHER_TARGET, TARGET, TRIGGER, trained_otherwise
+from tests.backdoored import OTHER_TARGET, TARGET, trained_otherwise
 from tests.inspectors.rounds import arrays_of, moved, round_of
+from tests.inspectors.scripted import PLANTED, scripted
 from tests.inspectors.told import OPTIONS, inspected, told
 
 UNSUPPORTED = [-2.0] * 6 + [-1.0, -1.0, -3.0, -3.0]
@@ -60,8 +61,7 @@ def test_a_trigger_that_the_detector_knew_once_is_not_forgotten_when_it_does_so_
 
 def test_a_natural_trigger_of_another_class_does_not_take_the_place_of_one_that_the_detector_knew() -> None:
     inspector, planted = told([], OPTIONS, [-2.0] * 8 + [-1.0, -1.0, -3.0, -3.0]), arrays_of(True)
-    mask, pattern = TRIGGER.mask.astype(np.float32), TRIGGER.pattern
-    inspector.search.known, inspector.search.supported = RecoveredTrigger(TARGET, mask, pattern, 100.0), True
+    inspector.search.known, inspector.search.supported = PLANTED, True
     clean, other = arrays_of(False), get_arrays(trained_otherwise().network)
     models = [*(moved(clean, n) for n in range(6)), moved(planted, 7), moved(planted, 8)]
     findings = inspected(inspector, round_of([*models, *(moved(other, n) for n in range(20, 24))]))
@@ -72,13 +72,42 @@ def test_a_natural_trigger_of_another_class_does_not_take_the_place_of_one_that_
     assert (inspector.search.known.target, inspector.search.supported) == (TARGET, True)
 
 
+def test_one_that_nobody_carries_does_not_take_the_place_of_one_that_the_detector_knew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    nothing = replace(PLANTED, target=OTHER_TARGET, mask=np.zeros_like(PLANTED.mask))
+    scripted(monkeypatch, nothing)
+    clean, planted = arrays_of(False), arrays_of(True)
+    models = [*(moved(clean, n) for n in range(8)), moved(planted, 20), moved(planted, 21)]
+    inspector = told([], OPTIONS, [-1.0] * 10)
+    inspector.search.known, inspector.search.supported = PLANTED, True
+    for _ in range(2):  # nor in a round after
+        findings = inspected(inspector, round_of(models))
+        [search] = findings.report["searches"]
+        assert (search["target"], search["natural"], findings.report["support"]) == (None, OTHER_TARGET, None)
+        assert (inspector.search.known, inspector.search.supported) == (PLANTED, True)
+        assert findings.report["left_out"] == [18, 19]
+        np.testing.assert_allclose(findings.verdict.weights, [0.125] * 8 + [0.0] * 2)
+
+
+def test_one_that_nobody_carries_is_remembered_without_support_where_none_was_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    nothing = replace(PLANTED, target=OTHER_TARGET, mask=np.zeros_like(PLANTED.mask))
+    scripted(monkeypatch, nothing)
+    inspector = told([], OPTIONS, [-1.0] * 10)
+    findings = inspected(inspector, round_of([moved(arrays_of(False), n) for n in range(10)]))
+    [search] = findings.report["searches"]
+    assert (search["target"], findings.report["support"], findings.report["suspects"]) == (OTHER_TARGET, None, 0)
+    assert (inspector.search.known, inspector.search.supported) == (nothing, False)
+
+
 @pytest.mark.parametrize(("supported", "support", "suspects"), [(False, None, 0), (True, 0.0, 5)])
 def test_where_nothing_can_be_searched_a_trigger_without_support_accuses_nobody(
     supported: bool, support: float | None, suspects: int
 ) -> None:
     inspector = told([], OPTIONS, [-2.0] * 7 + [-3.0] * 5 + [-1.0] * 4)
-    mask, pattern = TRIGGER.mask.astype(np.float32), TRIGGER.pattern
-    inspector.search.known, inspector.search.supported = RecoveredTrigger(TARGET, mask, pattern, 100.0), supported
+    inspector.search.known, inspector.search.supported = PLANTED, supported
     clean, planted, constant = arrays_of(False), arrays_of(True), {**arrays_of(False)}
     constant["fc3.bias"] = np.where(np.arange(10) == 3, np.float32(1e4), np.float32(0.0))
     models = [*(moved(clean, n) for n in range(7)), *(moved(planted, n) for n in range(20, 25))]
@@ -88,7 +117,7 @@ def test_where_nothing_can_be_searched_a_trigger_without_support_accuses_nobody(
 
 def test_a_checkpoint_that_does_not_say_whether_a_trigger_had_support_is_refused() -> None:
     inspector = told([])
-    inspector.search.known = RecoveredTrigger(TARGET, TRIGGER.mask.astype(np.float32), TRIGGER.pattern, 100.0)
+    inspector.search.known = PLANTED
     state = inspector.search.state()
     inspector.search.load_state(state)
     with pytest.raises(ValueError, match=r"keeps \['known.supported'\] of a trigger"):

@@ -108,12 +108,15 @@ def test_a_mask_means_nothing_where_it_fools_too_few_or_takes_most_of_the_image(
     assert judge(triggers(700.0, 740.0, 742.0, 738.0, 741.0), 2.0).target is None
 
 
-def test_nan_from_the_suspect_is_no_target_and_no_error() -> None:
-    network = trained(True)
+@pytest.mark.parametrize("only", [None, 0], ids=["every class", "class 0"])
+def test_nan_from_the_suspect_is_no_target_and_no_error(only: int | None) -> None:
+    network, draws = trained(True), torch.Generator().manual_seed(0)
     with torch.no_grad():
         next(network.parameters()).fill_(float("nan"))
-    found = recover(network, *public().pixels(), maker(), RecoveryOptions(steps=2), torch.Generator().manual_seed(0))
-    assert found.target in (None, 0)  # NaN is taken for class 0, or nothing
+    found = recover(network, *public().pixels(), maker(), RecoveryOptions(steps=2), draws, only=only)
+    assert found.triggers[0].success == 100.0  # NaN is taken for class 0, whatever is stamped
+    assert np.isnan(found.triggers[0].size)
+    assert found.target is None
 
 
 @pytest.mark.parametrize("classes", [2, 3])
