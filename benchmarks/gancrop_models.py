@@ -1,10 +1,11 @@
 """Clean and poisoned models of one round of a federation, for :mod:`benchmarks.gancrop_detection`.
 
-The federation has no attackers up to that round. Shadows are trained as GANcrop's server does it, but on some kinds of
-trigger and on even targets only; models to test come from real clients' partitions, with other kinds and odd targets.
+The federation has no attackers up to that round. Shadows are trained and chosen as GANcrop's server does it, by its
+public images alone, but on some kinds of trigger and on even targets only; models to test come from real clients'
+partitions, with other kinds and odd targets, and whether their backdoors work is measured on images that no server has.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +23,7 @@ from fedsec.data.resizing import load_sized
 from fedsec.defenses.gancrop.trigger import stamp
 from fedsec.defenses.updates import BoolVector, Matrix, Vector
 from fedsec.inspectors.public import Arrays, PixelNetwork, PublicData
+from fedsec.inspectors.shadows import ShadowMaker
 from fedsec.models.classifiers import build_classifier
 from fedsec.strategies.layout import Layout
 from fedsec.training.batches import Normalisation
@@ -48,8 +50,11 @@ ATTACKERS = 0.3
 """Share of the models of a round that is poisoned."""
 
 TOOK = 50.0
-"""Percent of the images not taken for the target as they are that stamping must turn, above which a backdoor works: a
-model of few classes may take most of what it sees for the target, stamped or not, and has no backdoor."""
+"""Percent of the test images not taken for the target as they are that stamping must turn, above which the backdoor of
+a model to test works: one of few classes may take most of what it sees for the target, stamped or not, and has none."""
+
+Rule = Callable[[Shadow, Arrays, NDArray[np.float32]], bool]
+"""Tells whether a model counts, by what it was trained on, its arrays and its update (d,)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +66,7 @@ class Models:
         deltas: (n, d) the same minus the model that was sent.
         behaviour: (n, F) how they answer to probes.
         shadows: what each was trained on, without its images.
-        turned: (n,) percent of images not taken for its target as they are that its trigger turns; NaN without one.
+        usable: (n,) which are finite, and clean or with a backdoor that works: shadows' by the server's rule.
         kinds: (n,) kind of trigger, or :data:`CLEAN`.
         skewed: (n,) whether its client's labels are skewed, else its classes are drawn by Dirichlet, 0.7.
     """
@@ -70,7 +75,7 @@ class Models:
     deltas: Matrix
     behaviour: NDArray[np.float64]
     shadows: list[Shadow]
-    turned: Vector
+    usable: BoolVector
     kinds: NDArray[np.str_]
     skewed: BoolVector
 
@@ -78,11 +83,6 @@ class Models:
     def poisoned(self) -> BoolVector:
         """Which carry a trigger."""
         return np.asarray(self.kinds != CLEAN)
-
-    @property
-    def usable(self) -> BoolVector:
-        """Which are clean, or have a backdoor that works."""
-        return ~self.poisoned | (self.turned > TOOK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,13 +127,13 @@ def make_study(setting: Setting) -> Study:
     count = min(setting.public, int(np.median([len(client.labels) for client in even])))
     learned = [_shadow(public, count, number, rng) for number in range(setting.shadows)]
     tested = list(draw_tests(even, skewed, setting.tests, public.num_classes, rng))
-    trainer = _Trainer(public, sent, setting, images, labels, rng)
+    trainer = Trainer(public, sent, setting, images, labels, rng)
     return Study(
         public,
         Layout(sent),
         accuracy_of(public.load(sent), images, labels),
-        trainer.of([(shadow, "drawn", False) for shadow in learned], keep=False),
-        trainer.of(tested, keep=True),
+        trainer.shadows(learned),
+        trainer.tests(tested),
         images,
         labels,
     )
@@ -201,13 +201,12 @@ def success_of(network: PixelNetwork, shadow: Shadow, images: torch.Tensor, labe
     return 100.0 * float(_stamped_and_not(network, shadow, images, labels)[0].float().mean())
 
 
-def turned_of(network: PixelNetwork, shadow: Shadow, images: torch.Tensor, labels: torch.Tensor) -> float:
-    """Return the percent of images of a shadow's source, not taken for its target as they are, that are once stamped.
-
-    NaN for a clean shadow, or where every image is taken for the target.
+def works(network: PixelNetwork, shadow: Shadow, images: torch.Tensor, labels: torch.Tensor) -> bool:
+    """Tell whether a backdoor works: of the images of its source that are not taken for its target as they are, more
+    than :data:`TOOK` percent are once stamped. It does not where every image is taken for the target.
     """
     stamped_ones, before = _stamped_and_not(network, shadow, images, labels)
-    return 100.0 * float(stamped_ones[~before].float().mean())
+    return 100.0 * float(stamped_ones[~before].float().mean()) > TOOK
 
 
 @torch.no_grad()
@@ -235,7 +234,7 @@ def _shadow(public: PublicData, examples: int, number: int, rng: np.random.Gener
 
 
 @dataclass(frozen=True, slots=True)
-class _Trainer:
+class Trainer:
     """Trains models from the one that was sent, a few at a time: a large network's are not held twice."""
 
     public: PublicData
@@ -245,26 +244,40 @@ class _Trainer:
     labels: torch.Tensor
     rng: np.random.Generator
 
-    def of(self, held: Sequence[tuple[Shadow, str, bool]], *, keep: bool) -> Models:
-        """Return the models of what is held, their kinds, and whether labels are skewed; ``keep`` their arrays too."""
+    def shadows(self, held: Sequence[Shadow]) -> Models:
+        """Return the models of shadows, without their arrays; which are usable the server's own rule tells."""
+        maker = ShadowMaker(self.public, self.setting.training)
+        return self._of([(shadow, "drawn", False) for shadow in held], maker.usable, keep=False)
+
+    def tests(self, held: Sequence[tuple[Shadow, str, bool]]) -> Models:
+        """Return the models to test, of what is held, of which kind it is, and whether labels are skewed."""
+        return self._of(held, self._works, keep=True)
+
+    def _works(self, shadow: Shadow, arrays: Arrays, delta: NDArray[np.float32]) -> bool:
+        """Tell whether a model is finite, and its backdoor works on test images if it has one."""
+        if not np.isfinite(delta).all():
+            return False
+        return shadow.trigger is None or works(self.public.load(arrays), shadow, self.images, self.labels)
+
+    def _of(self, held: Sequence[tuple[Shadow, str, bool]], rule: Rule, *, keep: bool) -> Models:
         layout = Layout(self.sent)
         deltas, side = np.empty((len(held), layout.width), np.float32), np.empty(layout.side_width)
         kept, answers = [], Behaviour(self.public)
-        behaviour, turned = np.empty((len(held), answers.width)), np.empty(len(held))
+        behaviour, usable = np.empty((len(held), answers.width)), np.empty(len(held), bool)
 
-        def read(model_and_shadow: tuple[Arrays, Shadow]) -> tuple[Vector, float]:
-            arrays, shadow = model_and_shadow
-            network = self.public.load(arrays)
-            return answers.read(arrays), turned_of(network, shadow, self.images, self.labels)
+        def read(model: tuple[Shadow, Arrays, NDArray[np.float32]]) -> tuple[Vector, bool]:
+            return answers.read(model[1]), rule(*model)
 
         for first in range(0, len(held), TOGETHER):
             group = [shadow for shadow, _, _ in held[first : first + TOGETHER]]
             made = trained(self.public, self.sent, group, self.setting, self.rng)
-            found = on_every_core(read, zip(made, group, strict=True), self.public.device)
-            for place, (arrays, values) in enumerate(zip(made, found, strict=True), start=first):
-                layout.write(arrays, deltas[place], side)
-                behaviour[place], turned[place] = values
+            changes = deltas[first : first + TOGETHER]
+            for arrays, row in zip(made, changes, strict=True):
+                layout.write(arrays, row, side)
+            found = on_every_core(read, zip(group, made, changes, strict=True), self.public.device)
+            for place, values in enumerate(found, start=first):
+                behaviour[place], usable[place] = values
             kept += made if keep else []
         bare = [Shadow(s.images[:0], s.labels[:0], s.trigger, s.target, s.source) for s, _, _ in held]
         kinds = np.array([CLEAN if shadow.trigger is None else kind for shadow, kind, _ in held])
-        return Models(kept, deltas, behaviour, bare, turned, kinds, np.array([skew for _, _, skew in held], bool))
+        return Models(kept, deltas, behaviour, bare, usable, kinds, np.array([skew for _, _, skew in held], bool))

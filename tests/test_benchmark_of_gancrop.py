@@ -15,55 +15,24 @@ from benchmarks.gancrop_models import (
     HELD_OUT,
     LEARNED,
     ODD,
-    Models,
     Study,
     draw_tests,
     held_out_trigger,
 )
+from benchmarks.gancrop_readers import every_array
 from benchmarks.gancrop_recovery import Attempt, averaged, choose
 from benchmarks.gancrop_setting import Setting
 from fedsec.inspectors.public import PublicData
 from fedsec.models.classifiers import build_classifier
-from fedsec.strategies.layout import Layout
 from fedsec.training.batches import Normalisation
 from fedsec.training.classifier import TrainingSettings
-from fedsec.training.parameters import get_arrays
-from fedsec.training.shadows import Shadow, stamped
-
-SHAPE = (1, 28, 28)
-
-
-def holding(labels: list[int]) -> Shadow:
-    return Shadow(np.zeros((len(labels), *SHAPE), np.uint8), np.array(labels))
-
-
-def models(kinds: list[str], success: list[float], shift: float = 0.0) -> Models:
-    """Return made-up models of a small network; the updates of poisoned ones have one large weight."""
-    width = Layout(get_arrays(build_classifier("lenet5", 1, 28, 10, seed=0))).width
-    rng = np.random.default_rng(len(kinds))
-    poisoned = np.array([kind != CLEAN for kind in kinds])
-    deltas = rng.normal(size=(len(kinds), width)).astype(np.float32)
-    deltas[poisoned, ::500] += np.float32(shift)
-    trigger = held_out_trigger("patch", SHAPE, rng)
-    shadows = [
-        stamped(holding([0]), trigger, np.arange(1), 1) if carries else holding([0]) for carries in poisoned.tolist()
-    ]
-    skewed = np.zeros(len(kinds), bool)
-    behaviour = rng.normal(size=(len(kinds), 32))
-    return Models([], deltas, behaviour, shadows, np.array(success), np.array(kinds), skewed)
+from fedsec.training.shadows import Shadow
+from tests.made_up_models import SHAPE, holding, made_up_study, models
 
 
 @pytest.fixture
 def study() -> Study:
-    network = build_classifier("lenet5", 1, 28, 10, seed=0)
-    labels = np.arange(10)
-    public = PublicData(
-        network, np.zeros((10, *SHAPE), np.uint8), labels, 10, Normalisation((0.5,), (0.5,)), torch.device("cpu")
-    )
-    learned = models([CLEAN, "drawn"] * 15, [float("nan"), 90.0] * 15, shift=20.0)
-    tested = models([CLEAN, CLEAN, "patch", "centre"] * 3, [float("nan"), float("nan"), 90.0, 20.0] * 3, shift=20.0)
-    images = torch.zeros(10, *SHAPE)
-    return Study(public, Layout(get_arrays(network)), 50.0, learned, tested, images, torch.from_numpy(labels))
+    return made_up_study()
 
 
 def test_the_area_is_how_often_a_poisoned_model_has_the_higher_score() -> None:
@@ -109,7 +78,7 @@ def test_an_unknown_kind_of_trigger_is_refused() -> None:
 
 @pytest.mark.parametrize("judge", [contrastive, regression])
 def test_either_judge_tells_apart_what_is_plain(judge: gancrop_detection.Judge, study: Study) -> None:
-    values = gancrop_detection.judged(study, gancrop_detection.every_array, judge, 0.03)
+    values = gancrop_detection.judged(study, every_array(study.shadows, study.layout), judge, 0.03)
     found = measured(values, study.tests)
     assert found.auc == 1.0
     assert found.detected == 100.0

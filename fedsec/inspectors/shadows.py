@@ -75,8 +75,8 @@ class ShadowMaker:
             )
             models = [dict(zip(layout.sent, arrays, strict=True)) for arrays in trained]
             deltas = np.stack([layout.change(arrays) for arrays in models])
-            finite = [bool(np.isfinite(row).all()) for row in deltas]  # or it diverged, and tells nothing
-            usable = np.array(on_every_core(self._usable, zip(group, models, finite, strict=True), public.device))
+            made = zip(group, models, deltas, strict=True)
+            usable = np.array(on_every_core(lambda one: self.usable(*one), made, public.device))
             poisoned_ones = np.array([shadow.trigger is not None for shadow in group])
             yield Shadows(deltas[usable], poisoned_ones[usable])
 
@@ -86,15 +86,22 @@ class ShadowMaker:
             [made.deltas for made in self.make(seen.layout, seen.updates.num_examples, number, 0, rng)]
         )
 
+    def usable(self, shadow: Shadow, arrays: Arrays, delta: NDArray[np.float32]) -> bool:
+        """Tell whether a shadow can be learned from: its update is finite, and its backdoor took if it has one.
+
+        Args:
+            shadow: what it was trained on; its images do not matter.
+            arrays: its model.
+            delta: (d,) its update.
+        """
+        if not np.isfinite(delta).all():  # it diverged, and tells nothing
+            return False
+        return shadow.trigger is None or self._took(shadow, shadow.trigger, arrays)
+
     def _draw(self, examples: int, poisoned: bool, rng: np.random.Generator) -> Shadow:
         public = self.public
         shadow = draw_clean(public.images, public.labels, public.num_classes, examples, rng)
         return poison(shadow, public.num_classes, rng) if poisoned else shadow
-
-    def _usable(self, trained: tuple[Shadow, Arrays, bool]) -> bool:
-        """Tell whether a shadow is finite, and its backdoor took if it has one."""
-        shadow, arrays, finite = trained
-        return finite and (shadow.trigger is None or self._took(shadow, shadow.trigger, arrays))
 
     def _took(self, shadow: Shadow, trigger: Trigger, arrays: Arrays) -> bool:
         images, labels = self.public.images[:MEASURED], self.public.labels[:MEASURED]
