@@ -179,12 +179,7 @@ def lines(setting: Setting, recover: int, alarms: float, command: str) -> Iterat
         yield ""
         yield "## What is recovered and unlearned"
         yield ""
-        yield (
-            "Percent, means over the models of a row; IoU of the masks where the target was found. A recovered trigger "
-            "is stamped on public images, a true one on test images; after: once unlearned, of the true one where the "
-            "repaired model would be used. A class named in a clean model is a false one. One source: the backdoor "
-            "turns images of one class only, and there is no trigger that turns the others."
-        )
+        yield gancrop_recovery.ABOUT
         yield ""
         scores_of_all = judged(study, every_array(study.shadows, study.layout), contrastive, alarms)
         yield from gancrop_recovery.table(study, chosen, setting.seed, scores_of_all)

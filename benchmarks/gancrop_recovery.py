@@ -27,7 +27,23 @@ EVERY_CLASS, POISONED = "every poisoned one but of one source", "every poisoned 
 """Rows of several kinds at once: those whose trigger turns every class, and all with a backdoor."""
 
 DIGITS = {"named": ".0f", "found": ".0f", "overlap": ".2f", "recovered_before": ".0f", "recovered_after": ".0f",
-          "true_before": ".0f", "true_after": ".0f", "lost": ".1f", "used": ".0f", "seconds": ".1f"}  # fmt: skip
+          "true_before": ".0f", "true_after": ".0f", "true_left": ".0f", "lost": ".1f", "lost_public": ".1f",
+          "refused": ".0f", "used": ".0f", "seconds": ".1f"}  # fmt: skip
+
+COUNTED = ("refused", "used")
+"""What is counted in a row; of everything else it has the mean."""
+
+ABOUT = (
+    "Percent, means over the models of a row; IoU of the masks where the target was found. A recovered trigger is "
+    "stamped on public images, a true one on test images. After: once the recovered one is unlearned. A repaired model "
+    "that does not hold is refused, and where no class is named nothing is repaired: refused and used are numbers of "
+    "models. After, used: of the repaired models that would be used alone; after, all: of every model of the row, "
+    "those that are not repaired or refused as they were. Accuracy lost, used: by test images, of used ones alone; all "
+    "repairs: refused ones too, by the public images that the server judges them by. A class named in a clean model is "
+    "a false one. One source: the backdoor turns images of one class only, and there is no trigger that turns the "
+    "others."
+)
+"""How the table is to be read."""
 
 
 class Attempt(NamedTuple):
@@ -40,9 +56,12 @@ class Attempt(NamedTuple):
         recovered_before: percent of stamped public images that the recovered trigger turns.
         recovered_after: the same once it is unlearned.
         true_before: percent of stamped test images that the true trigger turns.
-        true_after: the same of the repaired model.
-        lost: points of accuracy on test images that the repair cost.
-        used: 100 if the repaired model would be used, else 0.
+        true_after: the same of the repaired model, if it would be used.
+        true_left: the same, or ``true_before`` if nothing was repaired or the repaired model would not be used.
+        lost: points of accuracy on test images that the repair cost, if the repaired model would be used.
+        lost_public: the same on public images, as the server measures it, used or not.
+        refused: 1 if a trigger was unlearned but the repaired model would not be used, else 0.
+        used: 1 if the repaired model would be used, else 0.
         seconds: of everything.
     """
 
@@ -53,7 +72,10 @@ class Attempt(NamedTuple):
     recovered_after: float = nan
     true_before: float = nan
     true_after: float = nan
+    true_left: float = nan
     lost: float = nan
+    lost_public: float = nan
+    refused: float = nan
     used: float = nan
     seconds: float = nan
 
@@ -95,17 +117,21 @@ def gancrop(study: Study, place: int, seed: int, scores: Vector) -> Attempt:
     seconds = time.perf_counter() - start
     target = None if found.outstanding is None else found.outstanding.target
     mask = None if found.outstanding is None else found.outstanding.mask
+    report, used = repaired.report, repaired.arrays is not None
     before = _measured(study, arrays, shadow)
     after = (nan, nan) if repaired.arrays is None else _measured(study, repaired.arrays, shadow)
     return Attempt(
         *_hit(target, mask, shadow),
-        found.report.get("success", nan),
-        repaired.report.get("success_after", nan),
-        before[1],
-        after[1],
-        before[0] - after[0],
-        100.0 * (repaired.arrays is not None),
-        seconds,
+        recovered_before=found.report.get("success", nan),
+        recovered_after=report.get("success_after", nan),
+        true_before=before[1],
+        true_after=after[1],
+        true_left=after[1] if used else before[1],
+        lost=before[0] - after[0],
+        lost_public=report.get("accuracy_before", nan) - report.get("accuracy_after", nan),
+        refused=float(target is not None and not used),
+        used=float(used),
+        seconds=seconds,
     )
 
 
@@ -132,8 +158,8 @@ def table(study: Study, places: Sequence[int], seed: int, scores: Vector) -> Ite
         scores: (n,) of all tested models.
     """
     heads = (
-        "a class named", "the true one", "IoU", "recovered trigger", "after", "true trigger", "after", "accuracy lost",
-        "used", "s",
+        "a class named", "the true one", "IoU", "recovered trigger", "after", "true trigger", "after, used",
+        "after, all", "accuracy lost, used", "all repairs", "refused", "used", "s",
     )  # fmt: skip
     yield f"| method | trigger | models | {' | '.join(heads)} |"
     yield "| --- " * (3 + len(heads)) + "|"
@@ -152,10 +178,15 @@ def table(study: Study, places: Sequence[int], seed: int, scores: Vector) -> Ite
 
 
 def averaged(attempts: Sequence[Attempt]) -> list[str]:
-    """Return the mean of each number of some attempts as a text, those that do not apply left out."""
-    columns = np.array(attempts, float).T
-    means = [column[np.isfinite(column)].mean() if np.isfinite(column).any() else nan for column in columns]
-    return [f"{mean:{DIGITS[name]}}" if mean == mean else "" for name, mean in zip(Attempt._fields, means, strict=True)]
+    """Return the mean of each number of some attempts as a text, or their sum, those that do not apply left out."""
+    columns = [column[np.isfinite(column)] for column in np.array(attempts, float).T]
+    return [_cell(name, column) for name, column in zip(Attempt._fields, columns, strict=True)]
+
+
+def _cell(name: str, numbers: NDArray[np.float64]) -> str:
+    if not len(numbers):
+        return ""
+    return f"{numbers.sum() if name in COUNTED else numbers.mean():{DIGITS[name]}}"
 
 
 def _kind(models: Models, place: int) -> str:

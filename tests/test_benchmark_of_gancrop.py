@@ -3,6 +3,7 @@
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,7 +23,9 @@ from benchmarks.gancrop_models import (
 from benchmarks.gancrop_readers import every_array
 from benchmarks.gancrop_recovery import Attempt, averaged, choose
 from benchmarks.gancrop_setting import Setting
+from fedsec.defenses.gancrop.trigger import RecoveredTrigger
 from fedsec.inspectors.public import PublicData
+from fedsec.inspectors.repair import Repaired
 from fedsec.models.classifiers import build_classifier
 from fedsec.training.batches import Normalisation
 from fedsec.training.classifier import TrainingSettings
@@ -91,9 +94,39 @@ def test_models_to_repair_are_of_every_kind_in_turn() -> None:
     assert choose(tested, 0) == []
 
 
-def test_means_leave_out_what_does_not_apply() -> None:
-    cells = averaged([Attempt(100.0, 0.0, np.nan, seconds=1.0), Attempt(0.0, 100.0, 0.25, seconds=2.0)])
-    assert cells == ["50", "50", "0.25", "", "", "", "", "", "", "1.5"]
+def test_means_leave_out_what_does_not_apply_and_refused_and_used_ones_are_counted() -> None:
+    used = Attempt(100.0, 0.0, np.nan, true_before=90.0, true_after=4.0, true_left=4.0, lost=-1.0, lost_public=1.0)
+    refused = Attempt(0.0, 100.0, 0.25, true_before=80.0, true_left=80.0, lost_public=9.0, seconds=2.0)
+    cells = averaged([used._replace(refused=0.0, used=1.0, seconds=1.0), refused._replace(refused=1.0, used=0.0)])
+    assert cells == ["50", "50", "0.25", "", "", "85", "4", "42", "-1.0", "5.0", "1", "1", "1.5"]
+    assert averaged([Attempt(0.0, 0.0, np.nan)])[-3:] == ["", "", ""]
+
+
+@pytest.mark.parametrize(
+    ("holds", "named", "left", "lost", "refused"),
+    [(True, True, 0.0, 0.0, 0.0), (False, True, 70.0, np.nan, 1.0), (False, False, 70.0, np.nan, 0.0)],
+)
+def test_a_model_that_is_not_repaired_keeps_its_backdoor(
+    holds: bool, named: bool, left: float, lost: float, refused: float, study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = int(np.flatnonzero(study.tests.poisoned)[0])
+    study.tests.arrays.extend({"made by": np.array([number])} for number in range(len(study.tests.kinds)))
+    flat = np.zeros((28, 28), np.float32)
+    trigger = RecoveredTrigger(study.tests.shadows[place].target, flat, flat[None], 95.0)
+    found = SimpleNamespace(outstanding=trigger if named else None, report={"success": 95.0})
+    report = {"accuracy_before": 80.0, "accuracy_after": 75.0} if named else {"accuracy_before": 80.0}
+    repaired = Repaired({"repaired": np.zeros(1)} if holds else None, report)
+    scripted = SimpleNamespace(find=lambda *given: found, repair=lambda *given: repaired)
+    monkeypatch.setattr(gancrop_recovery, "TriggerSearch", lambda *given: scripted)
+    monkeypatch.setattr(gancrop_recovery, "Repairer", lambda *given: scripted)
+    monkeypatch.setattr(gancrop_recovery, "trusted_model", lambda *given: {})
+    monkeypatch.setattr(
+        gancrop_recovery, "_measured", lambda study, arrays, shadow: (80.0, 0.0 if "repaired" in arrays else 70.0)
+    )
+    attempt = gancrop_recovery.gancrop(study, place, 0, np.zeros(12))
+    assert (attempt.true_before, attempt.true_left, attempt.refused) == (70.0, left, refused)
+    assert attempt.used == float(holds)
+    np.testing.assert_equal((attempt.lost, attempt.lost_public), (lost, 5.0 if named else np.nan))
 
 
 def test_the_command_prints_and_keeps_what_was_found(
@@ -113,6 +146,15 @@ def test_the_command_prints_and_keeps_what_was_found(
     poisoned = sum(study.tests.poisoned[place] for place in choose(study.tests, 2))
     assert f"| Neural Cleanse | every poisoned one | {poisoned} | 100 | 100 | 0.50 |" in printed
     assert (tmp_path / "gancrop_fashion_mnist_lenet5_3.md").read_text() == printed
+
+
+def test_too_few_shadows_are_said_to_be_too_few(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    spoilt = replace(study, shadows=models([CLEAN, "drawn"] * 15, [float("nan"), 10.0] * 15))
+    monkeypatch.setattr(gancrop_detection, "make_study", lambda setting: spoilt)
+    *_, header, _, last = lines(Setting("digits", "lenet5", 2), 2, 0.05, "the command")
+    assert "backdoors 0 % of 15 work by the server's own rule" in header
+    assert "Of the tested backdoors 50 % of 6 work" in header
+    assert last == "Too few shadows can be used to learn from them."
 
 
 def test_models_are_trained_told_apart_and_repaired_for_real() -> None:
