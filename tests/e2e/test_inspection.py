@@ -21,7 +21,7 @@ RUN_FILE = """
 name = "inspected"
 [data]
 dataset = "digits"
-public = 100
+public = 200
 [federation]
 clients = 5
 rounds = {rounds}
@@ -30,12 +30,13 @@ batch-size = 8
 [attack]
 kind = "backdoor"
 sources = "all"
+share = 0.4
 [defense]
 strategy = "gancrop"
 shadows = 40
 false-alarms = 0.5
-recovery-steps = 8
-unlearning-epochs = 1
+recovery-steps = 150
+unlearning-epochs = 4
 """
 
 
@@ -68,6 +69,9 @@ def test_every_round_has_what_was_found_in_its_models(tmp_path: Path, runs: Path
     found = [line["inspection"] for line in rounds]
     assert found[0]["shadows"] >= 20  # the clean ones; those whose backdoor did not take are left out
     assert any(one["suspects"] for one in found)
+    repairs = [repair for one in found for repair in one["repairs"] if repair["outcome"] == "repaired"]
+    assert folder.config().attack.target in {repair["target"] for repair in repairs}
+    assert all(repair["success_after"] < 30.0 < 60.0 <= repair["success_before"] for repair in repairs)
     for line, one in zip(rounds, found, strict=True):
         assert one["suspects"] == sum(client["weight"] == 0.0 for client in line["clients"])
         assert len(one["repairs"]) == bool(one["suspects"])
@@ -183,6 +187,6 @@ def test_what_does_not_go_with_it_is_refused_before_anything_starts(
 def test_public_images_are_set_aside_for_defenses_that_need_none_too(tmp_path: Path, runs: Path) -> None:
     file = tmp_path / "plain.toml"
     text = RUN_FILE.partition("[defense]")[0].format(rounds=1) + '[defense]\nstrategy = "fedavg"\n'
-    file.write_text(text.replace("public = 100", "public = 5"))
+    file.write_text(text.replace("public = 200", "public = 5"))
     assert fedsec("run", file, "--engine", "local", "--quiet").code == 0
     assert [line["inspection"] for line in the_run(runs).rounds()] == [{}, {}]

@@ -17,7 +17,7 @@ from tests.e2e.test_resume import finish, rounds_done, start
 
 pytestmark = pytest.mark.slow
 
-ROUNDS, KILLS = 5, 3
+ROUNDS, KILLS = 7, 3
 
 FEDERATED_GAN = f"""
 [run]
