@@ -158,14 +158,14 @@ def lines(setting: Setting, recover: int, alarms: float, command: str) -> Iterat
     yield ""
     yield (
         f"`{command}`. {setting.clients} clients without an attack until then, accuracy {study.accuracy:.1f} %. "
-        f"{setting.shadows} shadows on {setting.public} public images; of the poisoned ones' backdoors "
-        f"{_took(study.shadows)} work by the server's own rule, by which it learns from no others: of the source's "
-        f"images among its first {MEASURED} public ones at least {LEAST:g} points more must be taken for the target "
-        f"stamped than as they are. {setting.tests} models to test, from clients' partitions, with triggers and "
-        "targets that no shadow has. Label skew no shadow has, either; Dirichlet 0.7 is one of the shadows' "
-        f"concentrations, so it is not held out. Of the tested backdoors {_took(study.tests)} work, and the others are "
-        f"left out: of {TESTED} test images that are not public, those of the source that are not taken for the target "
-        f"as they are, stamping must turn more than {TOOK:g} %. "
+        f"{setting.shadows} shadows of round {setting.shadow_round} on {setting.public} public images; of the poisoned "
+        f"ones' backdoors {_took(study.shadows)} work by the server's own rule, by which it learns from no others: "
+        f"of the source's images among its first {MEASURED} public ones at least {LEAST:g} points more must be taken "
+        f"for the target stamped than as they are. {setting.tests} models to test, from clients' partitions, with "
+        "triggers and targets that no shadow has. Label skew no shadow has, either; Dirichlet 0.7 is one of the "
+        f"shadows' concentrations, so it is not held out. Of the tested backdoors {_took(study.tests)} work, and the "
+        f"others are left out: of {TESTED} test images that are not public, those of the source that are not taken for "
+        f"the target as they are, stamping must turn more than {TOOK:g} %. "
         f"{100 * alarms:g} % of clean shadows lie above the threshold. "
         f"Models were made in {time.perf_counter() - start:.0f} s."
     )
@@ -191,6 +191,7 @@ def main() -> None:
     parser.add_argument("--dataset", default="fashion_mnist")
     parser.add_argument("--model", default="lenet5")
     parser.add_argument("--round", type=int, default=5, help="rounds of a federation without attack before (5)")
+    parser.add_argument("--trained-at", type=int, help="round that the detector learns in, not after it (the same)")
     parser.add_argument("--clients", type=int, default=40)
     parser.add_argument("--share", type=float, default=1.0, help="of the training images (1)")
     parser.add_argument("--public", type=int, default=5000, help="test images of the server's own (5000)")
@@ -206,10 +207,12 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="folder that keeps the model of every round, to go on from")
     parser.add_argument("--out", type=Path, help="folder that keeps what was found, as gancrop_DATASET_MODEL_ROUND.md")
     given = parser.parse_args()
+    if given.trained_at is not None and not 0 <= given.trained_at <= given.round:
+        parser.error(f"--trained-at: expected a round from 0 to {given.round}; got {given.trained_at}")
     training = TrainingSettings(given.epochs, given.batch, given.rate)
     setting = Setting(
         given.dataset, given.model, given.round, given.clients, given.share, given.public, given.shadows, given.tests,
-        given.seed, training, given.device, given.keep,
+        given.seed, training, given.device, given.keep, given.trained_at,
     )  # fmt: skip
     kept = []
     with one_thread():  # as on a server; several wait for each other where it is busy
@@ -218,13 +221,14 @@ def main() -> None:
             kept.append(line)
     if given.out:
         given.out.mkdir(parents=True, exist_ok=True)
-        name = f"gancrop_{given.dataset}_{given.model}_{given.round}.md".replace("/", "_")
+        learned = "" if given.trained_at is None else f"_trained_at_{given.trained_at}"
+        name = f"gancrop_{given.dataset}_{given.model}_{given.round}{learned}.md".replace("/", "_")
         (given.out / name).write_text("\n".join(kept) + "\n")
 
 
 def _command(parser: argparse.ArgumentParser, given: argparse.Namespace) -> str:
     changed = [
-        f"--{key} {value}"
+        f"--{key.replace('_', '-')} {value}"
         for key, value in vars(given).items()
         if key not in ("out", "keep") and value != parser.get_default(key)
     ]

@@ -39,10 +39,16 @@ def trained(
     return [dict(zip(sent, arrays, strict=True)) for arrays in made]
 
 
-def federation(public: PublicData, held: Sequence[Shadow], setting: Setting) -> Model:
-    """Return the model after ``setting.round`` rounds, from the last one that ``setting.keep`` has kept."""
-    done, sent = _kept(setting, get_arrays(public.network))
-    for number in range(done + 1, setting.round + 1):
+def federation(public: PublicData, held: Sequence[Shadow], setting: Setting) -> tuple[Model, Model]:
+    """Return the models after ``setting.shadow_round`` and after ``setting.round`` rounds, which may be the same."""
+    earlier = _after(setting.shadow_round, (0, get_arrays(public.network)), public, held, setting)
+    return earlier, _after(setting.round, (setting.shadow_round, earlier), public, held, setting)
+
+
+def _after(last: int, start: tuple[int, Model], public: PublicData, held: Sequence[Shadow], setting: Setting) -> Model:
+    """Return the model after the round ``last``, from the last one that is kept, or from that of an earlier round."""
+    done, sent = _kept(setting, last, start)
+    for number in range(done + 1, last + 1):
         rng = np.random.default_rng((setting.seed, number))
         sent = mean_model(sent, trained(public, sent, held, setting, rng))
         if setting.keep:
@@ -58,14 +64,14 @@ def mean_model(sent: Arrays, models: Sequence[Arrays]) -> Model:
     }
 
 
-def _kept(setting: Setting, first: Model) -> tuple[int, Model]:
-    for number in range(setting.round if setting.keep else 0, 0, -1):
+def _kept(setting: Setting, last: int, start: tuple[int, Model]) -> tuple[int, Model]:
+    for number in range(last if setting.keep else 0, start[0], -1):
         if (path := _path(setting, number)).exists():
             try:
                 return number, read_tensors(path)[0]
             except DamagedError as error:
                 raise SystemExit(f"{path}: {error}. Delete it, and the round is done again.") from error
-    return 0, first
+    return start
 
 
 def _path(setting: Setting, number: int) -> Path:

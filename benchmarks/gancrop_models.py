@@ -6,7 +6,7 @@ partitions, with other kinds and odd targets, and whether their backdoors work i
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -123,7 +123,7 @@ def make_study(setting: Setting) -> Study:
     images = torch.from_numpy(np.array(test.images[rest])).float().div_(255).to(public.device)
     labels = torch.from_numpy(np.array(test.labels[rest])).to(public.device)
     even, skewed = (list(clients(setting, scheme, train)) for scheme in ("dirichlet", "label-skew"))
-    sent = federation(public, even, setting)
+    earlier, sent = federation(public, even, setting)
     count = min(setting.public, int(np.median([len(client.labels) for client in even])))
     learned = [_shadow(public, count, number, rng) for number in range(setting.shadows)]
     tested = list(draw_tests(even, skewed, setting.tests, public.num_classes, rng))
@@ -132,7 +132,7 @@ def make_study(setting: Setting) -> Study:
         public,
         Layout(sent),
         accuracy_of(public.load(sent), images, labels),
-        trainer.shadows(learned),
+        replace(trainer, sent=earlier).shadows(learned),
         trainer.tests(tested),
         images,
         labels,

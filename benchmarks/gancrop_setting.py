@@ -24,6 +24,7 @@ class Setting:
         training: how clients and shadows are trained.
         device: auto, cpu or cuda.
         keep: folder that keeps the model of every round of the federation.
+        trained_at: the round, not after ``round``, from whose model shadows are trained; by default it.
     """
 
     dataset: str
@@ -38,3 +39,9 @@ class Setting:
     training: TrainingSettings = field(default_factory=lambda: TrainingSettings(4, 64, 0.1))
     device: Literal["auto", "cpu", "cuda"] = "auto"
     keep: Path | None = None
+    trained_at: int | None = None
+
+    @property
+    def shadow_round(self) -> int:
+        """The round from whose model shadows are trained."""
+        return self.round if self.trained_at is None else self.trained_at

@@ -148,6 +148,25 @@ def test_the_command_prints_and_keeps_what_was_found(
     assert (tmp_path / "gancrop_fashion_mnist_lenet5_3.md").read_text() == printed
 
 
+def test_a_detector_may_have_learned_in_an_earlier_round(
+    study: Study, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    settings: list[Setting] = []
+    monkeypatch.setattr(gancrop_detection, "make_study", lambda setting: settings.append(setting) or study)
+    arguments = ["gancrop_detection", "--round", "3", "--trained-at", "2", "--out", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", arguments)
+    gancrop_detection.main()
+    printed = capsys.readouterr().out
+    assert (settings[0].shadow_round, settings[0].round) == (2, 3)
+    assert "`python -m benchmarks.gancrop_detection --round 3 --trained-at 2`" in printed
+    assert "96 shadows of round 2 on" in printed
+    assert [path.name for path in tmp_path.iterdir()] == ["gancrop_fashion_mnist_lenet5_3_trained_at_2.md"]
+    monkeypatch.setattr(sys, "argv", ["gancrop_detection", "--round", "3", "--trained-at", "4"])
+    with pytest.raises(SystemExit):
+        gancrop_detection.main()
+    assert "--trained-at: expected a round from 0 to 3; got 4" in capsys.readouterr().err
+
+
 def test_too_few_shadows_are_said_to_be_too_few(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     spoilt = replace(study, shadows=models([CLEAN, "drawn"] * 15, [float("nan"), 10.0] * 15))
     monkeypatch.setattr(gancrop_detection, "make_study", lambda setting: spoilt)
@@ -158,7 +177,7 @@ def test_too_few_shadows_are_said_to_be_too_few(study: Study, monkeypatch: pytes
 
 
 def test_models_are_trained_told_apart_and_repaired_for_real() -> None:
-    setting = Setting("digits", "lenet5", 2, 4, 1.0, 200, 60, 12, 0, TrainingSettings(8, 16, 0.1), "cpu")
+    setting = Setting("digits", "lenet5", 2, 4, 1.0, 200, 60, 12, 0, TrainingSettings(8, 16, 0.1), "cpu", trained_at=1)
     printed = list(lines(setting, 2, 0.05, "the command"))
     rows = [line for line in printed if line.startswith("| every array, by its shape (GANcrop)")]
     assert len(rows) == 4  # by two judges, in two tables
@@ -173,17 +192,23 @@ def test_a_federation_goes_on_from_what_was_kept_and_ends_the_same(
     images = np.random.default_rng(0).integers(0, 256, (60, *SHAPE), np.uint8)
     public = PublicData(network, images, np.arange(60) % 10, 10, Normalisation((0.5,), (0.5,)), torch.device("cpu"))
     held = [Shadow(images[first::3], (np.arange(60) % 10)[first::3]) for first in range(3)]
-    expected = gancrop_federation.federation(public, held, whole)
+    first, expected = gancrop_federation.federation(public, held, replace(whole, trained_at=1))
     kept = replace(whole, keep=tmp_path)
     gancrop_federation.federation(public, held, replace(kept, round=1))
     assert len(list(tmp_path.iterdir())) == 1
     rounds: list[int] = []
     train = gancrop_federation.trained
     monkeypatch.setattr(gancrop_federation, "trained", lambda *given: rounds.append(1) or train(*given))
-    found = gancrop_federation.federation(public, held, kept)
+    earlier, found = gancrop_federation.federation(public, held, replace(kept, trained_at=1))
     assert len(rounds) == 1
     for name, array in expected.items():
         np.testing.assert_array_equal(found[name], array)
+        np.testing.assert_array_equal(earlier[name], first[name])
+    same, found = gancrop_federation.federation(public, held, kept)
+    assert len(rounds) == 1
+    for name, array in expected.items():
+        np.testing.assert_array_equal(found[name], array)
+        np.testing.assert_array_equal(same[name], array)
     gancrop_federation.federation(public, held, replace(kept, seed=1))
     assert len(rounds) == 3
     for path in tmp_path.iterdir():
