@@ -19,6 +19,7 @@ from fedsec.inspectors.abnormal_clients import AbnormalClientsInspector
 from fedsec.inspectors.gancrop import GancropInspector, GancropOptions
 from fedsec.inspectors.gansweep import GansweepInspector
 from fedsec.inspectors.join import inspector_for
+from fedsec.inspectors.search import REFINED
 from fedsec.inspectors.shadows import ShadowMaker
 from fedsec.inspectors.watch import WatchOptions
 from fedsec.models.drawing import drawn_from
@@ -27,8 +28,10 @@ from fedsec.strategies.inspecting import Arrays, Findings, Inspected, Inspector
 from fedsec.tensors import read_tensors, write_tensors
 from fedsec.training.classifier import TrainingSettings
 from fedsec.training.parameters import get_arrays
-from tests.backdoored import public
+from tests.backdoored import TARGET, public
 from tests.inspectors.rounds import arrays_of, moved, round_of
+from tests.inspectors.scripted import PLANTED, scripted
+from tests.inspectors.told import Told, told
 
 SETTINGS = TrainingSettings(epochs=1, batch_size=16, learning_rate=0.05)
 GANCROP = GancropOptions(
@@ -37,6 +40,15 @@ GANCROP = GancropOptions(
     UnlearningOptions(epochs=1),
     repair="each",
 )
+BAD = [3, 4]
+"""Rows of the clients with a backdoor in :func:`seen_by_all`."""
+
+
+def knowing() -> Inspector:
+    """Return GANcrop as it is once it has found the trigger: it searches no more, and repairs whom it is told."""
+    inspector = told(BAD, replace(GANCROP, unlearning=UnlearningOptions(epochs=4), repair="average"))
+    inspector.search.known, inspector.search.supported, inspector.search.narrow = PLANTED, True, REFINED
+    return inspector
 
 
 def abnormal_clients() -> Inspector:
@@ -45,6 +57,7 @@ def abnormal_clients() -> Inspector:
 
 INSPECTORS: dict[str, Callable[[], Inspector]] = {
     "gancrop": lambda: GancropInspector(public(), SETTINGS, GANCROP),
+    "gancrop that repairs": knowing,
     "gansweep": lambda: GansweepInspector(public(), SweepOptions(steps=3, epochs=1), models="each"),
     "abnormal-clients": abnormal_clients,
 }
@@ -52,10 +65,12 @@ every_inspector = pytest.mark.parametrize("name", INSPECTORS)
 
 
 def seen_by_all(seed: int = 0, spoilt: Arrays | None = None) -> Inspected:
-    """Return a round of three honest clients and two with a backdoor, one of which may be spoilt otherwise."""
-    sent = arrays_of(False)
+    """Return a round of three honest clients and two with a backdoor, one of which may be spoilt otherwise.
+
+    An untrained model was sent: by a trained one, honest updates would be short, and one with a backdoor drowned.
+    """
     bad = [moved(arrays_of(True), seed + 8), spoilt or moved(arrays_of(True), seed + 9)]
-    return round_of([*(moved(sent, seed + client) for client in range(3)), *bad], sent)
+    return round_of([*(moved(arrays_of(False), seed + client) for client in range(3)), *bad])
 
 
 def inspected(inspector: Inspector, seen: Inspected, seed: int = 0) -> Findings:
@@ -89,7 +104,15 @@ def same(one: Findings, other: Findings) -> bool:
 
 
 def test_every_strategy_that_looks_into_models_has_a_row() -> None:
-    assert {name for name, kind in STRATEGIES.items() if issubclass(kind, InspectingStrategy)} == INSPECTORS.keys()
+    assert {name for name, kind in STRATEGIES.items() if issubclass(kind, InspectingStrategy)} == {
+        name.partition(" ")[0] for name in INSPECTORS
+    }
+
+
+def test_a_row_repairs() -> None:
+    found = inspected(INSPECTORS["gancrop that repairs"](), seen_by_all())
+    assert [(repair["target"], repair["outcome"]) for repair in found.report["repairs"]] == [(TARGET, "repaired")]
+    assert list(found.models) == ["benign", "repaired"]
 
 
 @every_inspector
@@ -175,3 +198,21 @@ def test_statistics_of_batchnorm_are_no_part_of_a_verdict_and_part_of_every_mode
     among = {float(seen.model_of(row)["norm.running_mean"][0]) for row in range(5)}
     for model in findings.models.values():  # one of them, or half way between two; never that of the model sent, 0
         assert min(among) <= float(model["norm.running_mean"][0]) <= max(among)
+
+
+def test_a_repaired_model_has_the_statistics_of_those_whose_average_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    scripted(monkeypatch, PLANTED)
+    # The network is not trained, so that no repair of it would be used.
+    monkeypatch.setattr("fedsec.inspectors.judge.Judge.hopeless", lambda *judged: None)
+    monkeypatch.setattr("fedsec.inspectors.repair.outcome_of", lambda *measured: "repaired")
+    network = WithBatchNorm()
+    sent = get_arrays(network)
+    own = replace(public(), network=network)
+    seen = round_of([{**moved(sent, seed), **statistics(seed)} for seed in range(5)], sent)
+    inspector = GancropInspector(own, SETTINGS, GANCROP)
+    inspector.watch = Told(inspector.watch, BAD)
+    findings = inspected(inspector, seen)
+    check(findings, seen)
+    for name, rows in (("benign", (0, 1, 2)), ("repaired", BAD)):
+        wanted = np.median([statistics(row)["norm.running_mean"][0] for row in rows])
+        np.testing.assert_allclose(findings.models[name]["norm.running_mean"], wanted)
