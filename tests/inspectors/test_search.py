@@ -228,8 +228,14 @@ def test_what_is_dismissed_was_found_in_vain_but_for_an_earlier_trigger(monkeypa
     assert (one.known, one.maker, one.supported, one.fruitless) == (None, None, False, 1)
     assert [one.rests(), one.rests()] == [True, False]
     find(one)
+    one.dismiss(None)
+    assert one.fruitless == 2  # it was found and dismissed again
+    assert [one.rests(), one.rests(), one.rests()] == [True, True, False]
+    find(one)
     one.dismiss(PLANTED)
-    assert (one.known, one.supported, one.fruitless, one.rests()) == (PLANTED, True, 0, False)
+    assert (one.known, one.supported, one.rests()) == (PLANTED, True, False)
+    find(one)
+    assert one.fruitless == 0
 
 
 def test_a_suspect_that_is_no_use_says_nothing_about_what_can_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
