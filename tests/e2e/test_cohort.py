@@ -120,7 +120,7 @@ def test_a_client_that_sleeps_past_the_time_out_is_given_up_and_the_run_goes_on(
     pool: CohortPool, tmp_path: Path
 ) -> None:
     in_pool(pool)  # workers that were replaced in an earlier test start here, and not within the time-out
-    impatient = config(federation__device="cpu", federation__local_epochs=1, federation__round_timeout=5.0)
+    impatient = config(federation__device="cpu", federation__local_epochs=1, federation__round_timeout=20.0)
     _, folder = in_pool(pool, impatient, Waiting(tmp_path / "pid", 600.0))
     first, second, third = folder.rounds()[1:]
     assert (first["dropped"], third["dropped"]) == ([], [])
